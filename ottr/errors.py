@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error of Ottr, grouped by what the caller can do about it.
+
+::
+
+    OttrError
+    ├─ ConfigurationError            the operator's files are wrong; nothing was touched
+    │  ├─ SettingsError  ├─ InventoryError  ├─ RoutingError  └─ CredentialsError
+    ├─ RotationError                 this device, this time; becomes a RotationResult
+    │  ├─ DriverError
+    │  │  ├─ DeviceUnreachable       retryable
+    │  │  ├─ AuthenticationFailed
+    │  │  ├─ HostKeyRefused
+    │  │  ├─ DeviceBusy              retryable
+    │  │  ├─ DeviceRejected          the device said no, in its own words
+    │  │  ├─ UnsupportedDevice
+    │  │  └─ KeyLost                 the device no longer has the key of this rotation
+    │  ├─ IssuanceError
+    │  │  ├─ AcmeProblem             type, detail, subproblems (RFC 8555 section 6.7)
+    │  │  ├─ RateLimited             not before .retry_at
+    │  │  ├─ IssuerUnavailable       retryable
+    │  │  ├─ ChallengeFailed
+    │  │  ├─ WrongCertificate        the CSR or the issued leaf is not what was asked for
+    │  │  └─ DnsError                retryable
+    │  ├─ VerificationError          an endpoint serves something else
+    │  ├─ HookFailed
+    │  ├─ DeviceLeased               another orchestrator works on the device
+    │  └─ RollbackFailed             needs a human
+    └─ JournalError                  state cannot be trusted; the whole run stops
+
+Messages say what happened, hints what to do next; neither ever holds a secret. Drivers raise only
+``DriverError`` and always ``from`` the library's error. Only ``retry`` decides to try again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from ottr.model import ErrorReport
+
+
+class OttrError(Exception):
+    """Something went wrong."""
+
+    retryable: ClassVar[bool] = False
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+        self.hint = hint or self.default_hint
+
+    @property
+    def report(self) -> ErrorReport:
+        """The error as a value for results and the journal."""
+        return ErrorReport(type(self).__name__, str(self), self.hint)
+
+
+class ConfigurationError(OttrError):
+    """The operator's files are wrong; nothing was touched."""
+
+
+class SettingsError(ConfigurationError):
+    """ottr.yaml is wrong."""
+
+
+class InventoryError(ConfigurationError):
+    """The inventory cannot be read."""
+
+
+class RoutingError(ConfigurationError):
+    """routing.yaml is wrong."""
+
+
+class CredentialsError(ConfigurationError):
+    """A credential cannot be looked up."""
+
+
+class RotationError(OttrError):
+    """The rotation of a device failed."""
+
+
+class DriverError(RotationError):
+    """The device could not be worked on."""
+
+
+class DeviceUnreachable(DriverError):
+    """The device does not answer."""
+
+    retryable = True
+    default_hint = "check the address, the port and the way to it; the next run goes on where this one stopped"
+
+
+class AuthenticationFailed(DriverError):
+    """The device refused the login."""
+
+    default_hint = "check the login: ansible_user, ansible_ssh_private_key_file, ansible_password"
+
+
+class HostKeyRefused(DriverError):
+    """The device showed another host key than the known one."""
+
+
+class DeviceBusy(DriverError):
+    """The device is busy with somebody else's change."""
+
+    retryable = True
+
+
+class DeviceRejected(DriverError):
+    """The device refused the request."""
+
+
+class UnsupportedDevice(DriverError):
+    """The driver cannot work with this device."""
+
+
+class KeyLost(DriverError):
+    """The device no longer has the private key of this rotation."""
+
+    default_hint = "nothing to do: the rotation is abandoned and the next run begins a new one"
+
+
+class IssuanceError(RotationError):
+    """The CA did not issue the certificate."""
+
+
+class AcmeProblem(IssuanceError):
+    """The CA answered with a problem document (RFC 8555 section 6.7)."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hint: str = "",
+        type: str = "",
+        status: int = 0,
+        subproblems: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.type = type
+        self.status = status
+        self.subproblems = subproblems
+
+
+class RateLimited(IssuanceError):
+    """The CA asks to come back later."""
+
+    default_hint = "nothing to do: no run asks this CA for this again before the time it named"
+
+    def __init__(self, message: str = "", *, hint: str = "", retry_at: datetime | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_at = retry_at
+
+
+class IssuerUnavailable(IssuanceError):
+    """The CA does not answer, or answers that it cannot serve now."""
+
+    retryable = True
+    default_hint = "check the directory URL and the way to the CA; the next run goes on with the same key and CSR"
+
+
+class ChallengeFailed(IssuanceError):
+    """The CA could not validate a name."""
+
+
+class WrongCertificate(IssuanceError):
+    """A CSR or an issued certificate is not what was asked for."""
+
+
+class DnsError(IssuanceError):
+    """A challenge record could not be published."""
+
+    retryable = True
+
+
+class VerificationError(RotationError):
+    """An endpoint does not serve the issued certificate."""
+
+
+class HookFailed(RotationError):
+    """A hook command failed."""
+
+
+class DeviceLeased(RotationError):
+    """Another orchestrator works on the device."""
+
+    default_hint = "wait for it to end, or `ottr release HOST` when it is known to be dead"
+
+
+class RollbackFailed(RotationError):
+    """The device could not be brought back to its former certificate; a human is needed."""
+
+
+class JournalError(OttrError):
+    """The state database cannot be trusted; the run stops."""
