@@ -26,7 +26,8 @@
     │  ├─ HookFailed
     │  ├─ DeviceLeased               another orchestrator works on the device
     │  └─ RollbackFailed             needs a human
-    └─ JournalError                  state cannot be trusted; the whole run stops
+    ├─ JournalError                  state cannot be trusted; the whole run stops
+    └─ LabError                      a part of the lab did not start; its log says why
 
 Messages say what happened, hints what to do next; neither ever holds a secret. Drivers raise only
 ``DriverError`` and always ``from`` the library's error. Only ``retry`` decides to try again.
@@ -52,8 +53,8 @@ class OttrError(Exception):
 
     @property
     def report(self) -> ErrorReport:
-        """The error as a value for results and the journal."""
-        return ErrorReport(type(self).__name__, str(self), self.hint)
+        """The error as a value for results and the journal, without a device's control characters."""
+        return ErrorReport(type(self).__name__, _printable(str(self)), _printable(self.hint))
 
 
 class ConfigurationError(OttrError):
@@ -194,3 +195,12 @@ class RollbackFailed(RotationError):
 
 class JournalError(OttrError):
     """The state database cannot be trusted; the run stops."""
+
+
+class LabError(OttrError):
+    """A part of the lab did not start."""
+
+
+def _printable(text: str) -> str:
+    """Terminals obey control characters, PostgreSQL refuses NUL, and no database takes a lone surrogate."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 Clock = Callable[[], datetime]
@@ -123,6 +124,8 @@ class Credentials:
     become_method: str = "sudo"
     become_user: str = "root"
     become_password: Secret | None = None
+    known_hosts: tuple[Path, ...] = ()
+    """Files with the SSH host keys that are trusted; empty: those of the user and of the system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,8 @@ class Route:
     profile: str = ""
     renew_before: float | None = None
     """None: by the fraction of the lifetime. Else seconds before ``not_after``."""
+    renew_fraction: float | None = None
+    """Share of the lifetime after which it is due, instead of the settings'; never with ``renew_before``."""
     revoke_superseded: bool = False
     dead_man_s: int = 300
     """Seconds after which the device goes back by itself; 0 switches the dead-man timer off."""
@@ -266,5 +271,7 @@ class RotationResult:
     not_after: datetime | None = None
     error: ErrorReport | None = None
     warnings: tuple[str, ...] = ()
+    diff: tuple[tuple[str, str, str], ...] = ()
+    """Under ``--check``: what would change about the certificate, before, after."""
     started: datetime | None = None
     finished: datetime | None = None

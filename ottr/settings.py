@@ -66,6 +66,30 @@ class SolverSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretReference:
+    """Where a secret stands: in the file itself, in an environment variable, or in a file of its own."""
+
+    where: str
+    """File, line and key, for errors."""
+    literal: Secret | None = None
+    env: str = ""
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialSource:
+    """How to log in to the devices of one platform or of some names; looked up when a batch needs it."""
+
+    pattern: str
+    """A ``host_platform``, or a glob over the names of devices."""
+    username: SecretReference | None = None
+    password: SecretReference | None = None
+    private_key_file: Path | None = None
+    private_key_passphrase: SecretReference | None = None
+    become_password: SecretReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NotifySettings:
     """Where a run tells what happened."""
 
@@ -78,10 +102,11 @@ class NotifySettings:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """A span of time (ISO 8601, aware) in which nothing is rotated."""
+    """A span of time (ISO 8601, aware; the end not included) in which nothing is rotated."""
 
     start: str
-    end: str
+    end: str = ""
+    """Empty: until the freeze is taken out of ottr.yaml."""
     reason: str = ""
 
 
@@ -123,3 +148,5 @@ class Settings:
     known_hosts: tuple[Path, ...] = ()
     rotation: RotationSettings = RotationSettings()
     notify: NotifySettings = NotifySettings()
+    credentials: tuple[CredentialSource, ...] = ()
+    """In the order of the file; variables of the inventory go first."""

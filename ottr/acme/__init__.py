@@ -43,6 +43,9 @@ class Issuer(Protocol):
     def issue(self, request: IssueRequest, log: OrderLog) -> IssuedCertificate:
         """Order, prove, finalize, download and check; goes on with the order the log knows."""
 
+    def offers_renewal_info(self) -> bool:
+        """Whether the CA suggests renewal windows at all (RFC 9773 section 3)."""
+
     def renewal_info(self, leaf_pem: str) -> RenewalInfo | None:
         """Suggested renewal window (RFC 9773); None when the CA has none."""
 

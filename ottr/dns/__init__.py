@@ -32,3 +32,6 @@ class Publisher(Protocol):
 
     def cleanup(self, record: TxtRecord) -> None:
         """Remove the value."""
+
+    def probe(self, identifier: str) -> object:
+        """Write a random value where the identifier's would go, see it everywhere, remove it. Raises DnsError."""

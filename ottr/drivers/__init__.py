@@ -90,7 +90,7 @@ class DriverModule(Protocol):
         """Raise ValueError for options the driver does not take."""
 
 
-_NAME = re.compile(r"[a-z0-9_]{1,40}")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 def load(name: str) -> DriverModule:
@@ -99,7 +99,7 @@ def load(name: str) -> DriverModule:
     Raises RoutingError when there is none.
     """
     if not _NAME.fullmatch(name):
-        raise RoutingError(f"{name!r} is not a driver's name", hint="a name is made of a-z, 0-9 and _")
+        raise RoutingError(f"{name!r} is not a driver's name", hint="a letter, then a-z, 0-9 and _")
     module = f"{__name__}.{name}"
     try:
         return cast(DriverModule, importlib.import_module(module))

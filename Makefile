@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# The only entrance: every target sets up what it needs first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo test lint types contracts bench clean
+unexport PYTHONDONTWRITEBYTECODE
+
+HOSTS ?=
+SETUP = @flock Makefile scripts/setup
+
+help: ## show the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+
+setup: ## install what the tests need
+	$(SETUP) test
+
+demo: ## rotate a small fleet of real hosts on this machine (HOSTS=5)
+	$(SETUP) demo
+	@.venv/bin/ottr demo $(if $(HOSTS),--hosts $(HOSTS))
+
+test: ## run every check and every test
+	$(SETUP) test
+	@scripts/test
+
+lint: ## check style
+	$(SETUP) test
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+types: ## check types
+	$(SETUP) test
+	@.venv/bin/mypy
+
+contracts: ## check who may import whom
+	$(SETUP) test
+	@.venv/bin/lint-imports
+
+bench: ## compare Ottr with other tools on one lab (HOSTS=100)
+	$(SETUP) bench
+	@.venv/bin/python -m bench --hosts $(or $(HOSTS),100)
+
+clean: ## remove what the other targets left in this folder
+	@rm -rf .venv build dist htmlcov *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

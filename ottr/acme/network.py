@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests to an ACME server (RFC 8555 section 6): signed, with nonces, with its refusals turned into errors."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from ottr.acme.jws import Signer
+from ottr.acme.patience import Patience, parse_retry_after
+from ottr.acme.problem import build_error, describe, parse_problem
+from ottr.errors import AcmeProblem, IssuerUnavailable
+from ottr.transports.http import HttpClient, HttpError, HttpResponse
+
+logger = logging.getLogger(__name__)
+
+NONCE_TRIES = 30
+"""At a CA that refuses every second nonce, one request in 10^9 fails."""
+NONCES_KEPT = 100
+
+
+class Network:
+    """One ACME server for all threads: they share its connections and its nonces."""
+
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
+        self._nonces: deque[str] = deque(maxlen=NONCES_KEPT)
+
+    def get(self, url: str, patience: Patience) -> HttpResponse:
+        """GET a resource that needs no account. Raises IssuanceError."""
+        return _until_served(lambda: self._repeat(lambda: self._send("GET", url)), f"GET {_shown(url)}", patience)
+
+    def post(
+        self,
+        url: str,
+        payload: bytes,
+        *,
+        signer: Signer,
+        new_nonce_url: str,
+        patience: Patience,
+        accept: str = "application/json",
+        repeatable: bool = False,
+    ) -> HttpResponse:
+        """POST a signed payload; ``b""`` is POST-as-GET (RFC 8555 section 6.3). Raises IssuanceError.
+
+        ``repeatable``: the request may be sent again when a connection broke before the answer came, since it
+        changes nothing that a first one may have changed already.
+        """
+
+        def take_nonce() -> str:
+            return self._take_nonce(new_nonce_url, patience)
+
+        def send() -> HttpResponse:
+            return self._send_signed(url, payload, signer, accept, take_nonce)
+
+        attempt = (lambda: self._repeat(send)) if repeatable else send
+        return _until_served(attempt, f"POST {_shown(url)}", patience)
+
+    def _send_signed(
+        self, url: str, payload: bytes, signer: Signer, accept: str, take_nonce: Callable[[], str]
+    ) -> HttpResponse:
+        headers = {"Content-Type": "application/jose+json", "Accept": accept}
+        nonce = take_nonce()
+        for _ in range(NONCE_TRIES):
+            body = json.dumps(signer.sign(payload, url, nonce)).encode()
+            response = self._send("POST", url, body, headers)
+            fresh = response.headers.get("Replay-Nonce", "")
+            if not _is_bad_nonce(response):
+                self._keep_nonce(fresh)
+                return response
+            self._nonces.clear()  # they are as old as the one just refused
+            nonce = fresh or take_nonce()
+        raise IssuerUnavailable(f"POST {_shown(url)}: the CA refused {NONCE_TRIES} nonces in a row")
+
+    def _take_nonce(self, new_nonce_url: str, patience: Patience) -> str:
+        with contextlib.suppress(IndexError):
+            return self._nonces.pop()
+        what = f"HEAD {_shown(new_nonce_url)}"
+        response = _until_served(lambda: self._repeat(lambda: self._send("HEAD", new_nonce_url)), what, patience)
+        nonce = response.headers.get("Replay-Nonce", "")
+        if not nonce:
+            raise IssuerUnavailable(f"{what}: no nonce in the answer")
+        return nonce
+
+    def _keep_nonce(self, nonce: str) -> None:
+        if nonce:
+            self._nonces.append(nonce)
+
+    def _send(
+        self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> HttpResponse:
+        response = self._http.request(method, url, body=body, headers=headers)
+        logger.debug("%s %s: %d", method, _shown(url), response.status)
+        return response
+
+    @staticmethod
+    def _repeat(send: Callable[[], HttpResponse]) -> HttpResponse:
+        """Send once more when the connection broke: a kept one may have been closed by the server meanwhile."""
+        try:
+            return send()
+        except HttpError as error:
+            if error.untrusted:
+                raise
+            logger.debug("sending again: %s", error)
+            return send()
+
+
+def parse_json(response: HttpResponse, what: str) -> dict[str, Any]:
+    """Read the JSON object of an answer. Raises AcmeProblem."""
+    try:
+        jobj = json.loads(response.body)
+    except ValueError as error:
+        raise AcmeProblem(f"{what} is not JSON", hint="check the directory URL of the issuer") from error
+    if not isinstance(jobj, dict):
+        raise AcmeProblem(f"{what} is not a JSON object", hint="check the directory URL of the issuer")
+    return jobj
+
+
+def _until_served(send: Callable[[], HttpResponse], what: str, patience: Patience) -> HttpResponse:
+    """Send until the CA does not ask for a pause; return its answer or raise what it means."""
+    while True:
+        try:
+            response = send()
+        except HttpError as error:
+            raise _unreachable(error) from error
+        if 200 <= response.status < 300:
+            return response
+        problem = parse_problem(response.body)
+        pause_s = parse_retry_after(response.headers, patience.clock()) if response.status in (429, 503) else None
+        if pause_s is None:
+            raise build_error(problem, what=f"{what} ({response.status})", status=response.status, now=patience.clock())
+        logger.info("%s: %s; waiting %g s as asked", what, describe(problem), pause_s)
+        patience.obey(pause_s, f"{what} ({response.status}): {describe(problem)}")
+
+
+def _unreachable(error: HttpError) -> IssuerUnavailable:
+    hint = "set ca_bundle of the issuer to the roots that sign the directory's own TLS certificate"
+    return IssuerUnavailable(str(error), hint=hint if error.untrusted else "")
+
+
+def _is_bad_nonce(response: HttpResponse) -> bool:
+    return response.status == 400 and b"error:badNonce" in response.body
+
+
+def _shown(url: str) -> str:
+    """Leave out what an error must not show: the query and any login."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The composition root: the only module that names concrete classes. Parts are made when they are needed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ottr import drivers
+from ottr.drivers import Driver
+from ottr.errors import SettingsError
+from ottr.files.search import find_inventory, find_settings
+from ottr.files.settings import load_settings
+from ottr.inventory.ansible import AnsibleInventory, Ask, InventoryOptions
+from ottr.inventory.cache import InventoryCache, default_folder
+from ottr.logins import Logins
+from ottr.notify import build_notifier
+from ottr.orchestrator.issuers import Authorities
+from ottr.orchestrator.target import Authority, Stores, Surroundings, Target
+from ottr.report import describe_result
+from ottr.routing import Router, load_routes
+from ottr.selection import Selector
+from ottr.service import RotationService
+from ottr.settings import Settings
+
+if TYPE_CHECKING:
+    from ottr.dns.publisher import ZonePublisher
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every command takes."""
+
+    config: Path | None = None
+    inventory: InventoryOptions = field(default_factory=InventoryOptions)
+    staging: bool = False
+
+
+def utc_now() -> datetime:
+    """Aware UTC."""
+    return datetime.now(UTC)
+
+
+class App:
+    """One run's parts. Close it: a child process reads the inventory."""
+
+    def __init__(self, options: Options, environment: Mapping[str, str] = os.environ, ask: Ask | None = None) -> None:
+        self._options = options
+        self._environment = environment
+        self._ask = ask
+
+    def close(self) -> None:
+        """End the inventory's child and the database connections."""
+        if "inventory" in self.__dict__:
+            self.inventory.close()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """ottr.yaml. Raises SettingsError."""
+        settings = load_settings(find_settings(self._options.config, self._environment), self._environment)
+        return _staged(settings) if self._options.staging else settings
+
+    @cached_property
+    def inventory(self) -> AnsibleInventory:
+        """The inventory; its reader starts at once, while this process goes on importing."""
+        options = self._options.inventory
+        sources = find_inventory(self.settings, options.sources, self._environment)
+        inventory = AnsibleInventory(
+            replace(options, sources=sources),
+            cache=InventoryCache(default_folder(self._environment)),
+            ask=self._ask,
+        )
+        inventory.start()
+        return inventory
+
+    @cached_property
+    def stores(self) -> Stores:
+        """The state database. Raises JournalError."""
+        from ottr.state.certificates import Certificates
+        from ottr.state.database import Database
+        from ottr.state.journal import Journal
+        from ottr.state.leases import Leases, current_owner
+        from ottr.state.schedules import Schedules
+
+        database = Database(self.settings.state_url)
+        leases = Leases(database, current_owner(), utc_now)
+        return Stores(Journal(database, leases, utc_now), leases, Certificates(database), Schedules(database, utc_now))
+
+    @cached_property
+    def logins(self) -> Logins:
+        """Credentials of the current batch."""
+        settings = self.settings
+        return Logins(self.inventory, settings.credentials, settings.known_hosts, self._environment)
+
+    @cached_property
+    def router(self) -> Router:
+        """routing.yaml. Raises RoutingError."""
+        return load_routes(self.settings.routing, self.settings)
+
+    @cached_property
+    def service(self) -> RotationService:
+        """The one door."""
+        settings, inventory = self.settings, self.inventory
+        return RotationService(
+            inventory=inventory,
+            router=self.router,
+            selector=Selector(self.router, settings.issuers, settings.rotation),
+            stores=self.stores,
+            surround=self.surround,
+            notifier=build_notifier(settings.notify, describe_result, self._environment),
+            logins=self.logins,
+            clock=utc_now,
+        )
+
+    def surround(self) -> Surroundings:
+        """Make what touches devices, zones and CAs."""
+        from ottr.hooks import CommandHooks
+        from ottr.recorder import InventoryRecorder
+
+        return Surroundings(
+            stores=self.stores,
+            authorities=Authorities(self.settings.issuers, self._build_authority),
+            publisher=self.publisher,
+            connect=self._connect,
+            recorder=InventoryRecorder(self.inventory),
+            hooks=CommandHooks(self._environment),
+            settings=self.settings.rotation,
+            clock=utc_now,
+            wait=time.sleep,
+        )
+
+    @cached_property
+    def publisher(self) -> ZonePublisher:
+        """Every zone that ottr.yaml can write. Raises SettingsError."""
+        from ottr.dns.publisher import ZonePublisher
+        from ottr.dns.solvers import load_solver
+
+        solvers = [(solver, load_solver(solver)) for solver in self.settings.solvers]
+        return ZonePublisher(solvers, self.settings.resolvers)
+
+    def _build_authority(self, name: str) -> Authority:
+        from ottr.acme.issuer import AcmeIssuer
+        from ottr.probe import Probe
+
+        issuer = self.settings.issuers[name]
+        return Authority(
+            AcmeIssuer(issuer, self.publisher, self.settings.state_dir),
+            Probe(issuer.trust, issuer.issuer_names),
+            issuer.issuer_names,
+        )
+
+    def _connect(self, target: Target) -> AbstractContextManager[Driver]:
+        module = drivers.load(target.route.driver)
+        return module.connect(target.device, target.route.options, self.logins.of(target.device))
+
+
+def _staged(settings: Settings) -> Settings:
+    """Every issuer replaced by its staging twin. Raises SettingsError for one that has none."""
+    twins = {}
+    for name, issuer in settings.issuers.items():
+        if not issuer.staging:
+            raise SettingsError(
+                f"issuer {name!r} has no staging twin",
+                hint=f"set issuers.{name}.staging to the name of another issuer in ottr.yaml",
+            )
+        twins[name] = replace(settings.issuers[issuer.staging], name=name)
+    return replace(settings, issuers=twins)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the reader said, kept as long as no file it came from changes. Holds no secret and no vaulted value."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+FORM: Final = 1
+"""Counted up when the form of the file or the meaning of its content changes."""
+
+# Two changes closer together than a file system's clock ticks leave the same times.
+_CLOCK_SLACK_NS: Final = 50_000_000
+
+
+class InventoryCache:
+    """One file (mode 600) for each way of calling; losing it costs time and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self, key: str) -> dict[str, Any] | None:
+        """Return what was kept, if every file is as it was then; None otherwise."""
+        try:
+            kept: dict[str, Any] = json.loads(self._path(key).read_bytes())
+            fresh = kept["key"] == key and kept["stats"] == take_stats(kept["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return kept["content"] if fresh else None
+
+    def store(self, key: str, files: Sequence[str], content: Mapping[str, Any], *, started_ns: int) -> None:
+        """Keep the content, unless a file changed since the reading began. Never raises."""
+        stats = take_stats(files)
+        if any(stats[at] > started_ns - _CLOCK_SLACK_NS for at in range(0, len(stats), 4)):
+            return
+        document = {"key": key, "files": list(files), "stats": stats, "content": content}
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._write(self._path(key), json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"inventory-{key[:32]}.json"
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".inventory-")  # mode 600
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+            Path(name).replace(path)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def take_stats(files: Sequence[str]) -> list[int]:
+    """Change time, modification time, size and inode of each file, one after the other; zeros where there is none."""
+    stats: list[int] = []
+    add, stat = stats.extend, os.stat
+    for path in files:
+        try:
+            found = stat(path)
+        except OSError:
+            add((0, 0, 0, 0))
+        else:
+            add((found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_ino))
+    return stats
+
+
+def build_key(request: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """Name everything besides files that the answer depends on: the call, the folder, Ansible and its settings."""
+    settings = {name: value for name, value in environment.items() if name.startswith("ANSIBLE_")}
+    spec = importlib.util.find_spec("ansible")
+    release = Path(spec.origin).with_name("release.py") if spec is not None and spec.origin else Path("ansible")
+    parts = [FORM, request, str(Path.cwd()), settings, sys.executable, str(release), take_stats([str(release)])]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def configuration_files(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Where Ansible looks for its settings; the appearance of one changes what the inventory says."""
+    home = environment.get("HOME") or str(Path.home())
+    named = [environment["ANSIBLE_CONFIG"]] if environment.get("ANSIBLE_CONFIG") else []
+    return (*named, str(Path.cwd() / "ansible.cfg"), str(Path(home) / ".ansible.cfg"), "/etc/ansible/ansible.cfg")
+
+
+def default_folder(environment: Mapping[str, str]) -> Path:
+    """``ottr`` in the user's cache folder (XDG base directories)."""
+    home = environment.get("HOME") or str(Path.home())
+    return Path(environment.get("XDG_CACHE_HOME") or Path(home) / ".cache") / "ottr"

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What follows a verified rotation, and what a dead run has left. Nothing here can undo a rotation."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from ottr import x509
+from ottr.errors import DeviceLeased, JournalError, OttrError
+from ottr.model import Facts, IssuedCertificate, Outcome, RotationResult, Step
+from ottr.orchestrator.rotation import Rotation
+from ottr.orchestrator.sessions import Sessions
+from ottr.orchestrator.target import Surroundings, Target
+from ottr.state.journal import Record, State
+
+log = logging.getLogger(__name__)
+
+SUPERSEDED = 4
+"""Reason code of RFC 5280 section 5.3.1."""
+
+
+def rotated(
+    target: Target, around: Surroundings, rotation: Rotation, sessions: Sessions, blank: RotationResult
+) -> RotationResult:
+    """Write the certificate into the inventory, drop what is two generations old, end the rotation."""
+    device = target.device.name
+    former = around.stores.certificates.former(device, rotation.record.id)
+    before = rotation.written(Step.PREFLIGHT, Facts)
+    issued = rotation.written(Step.ORDER, IssuedCertificate)
+    leaf = x509.parse_certificate(issued.leaf_pem)
+    result = replace(
+        blank,
+        outcome=Outcome.ROTATED,
+        step=Step.RECORD.value,
+        old_sha256=x509.parse_certificate(before.leaf_pem).sha256 if before.leaf_pem else "",
+        new_sha256=leaf.sha256,
+        serial=leaf.serial,
+        not_after=leaf.not_after,
+    )
+    result = warned(result, around.recorder.record(target.device, leaf))
+    result = warned(result, _clean_up(target, around, rotation, sessions))
+    if former is not None and target.route.revoke_superseded:
+        result = warned(result, _revoke(target, around, former.sha256))
+    rotation.close()
+    around.stores.schedules.succeeded(device)
+    return result
+
+
+def remove_leftover_records(target: Target, around: Surroundings) -> None:
+    """Take away the TXT values that a dead run has left for this device."""
+    for rotation_id, record in around.stores.journal.leftover_records(target.device.name):
+        try:
+            around.publisher.cleanup(record)
+        except OttrError as error:
+            log.warning("%s: a TXT value at %s is left over: %s", target.device.name, record.name, error)
+        else:
+            around.stores.journal.removed(rotation_id, record)
+
+
+def warned(result: RotationResult, warning: str) -> RotationResult:
+    """Add a warning, if it is one."""
+    return replace(result, warnings=(*result.warnings, warning)) if warning else result
+
+
+def superseded(records: list[Record], current: str) -> list[Record]:
+    """Ended rotations whose objects may go: all but the newest one that was served before the current one."""
+    ended = [record for record in records if record.id != current]
+    kept = [record for record in ended if record.state is State.ROTATED][-1:]
+    return [record for record in ended if record not in kept]
+
+
+def _clean_up(target: Target, around: Surroundings, rotation: Rotation, sessions: Sessions) -> str:
+    gone = superseded(list(around.stores.journal.uncleaned(target.device.name)), rotation.record.id)
+    if not gone:
+        return ""
+    try:
+        with sessions() as driver:
+            driver.cleanup(frozenset(record.label for record in gone))
+    except (JournalError, DeviceLeased):
+        raise
+    except OttrError as error:
+        return f"objects of older rotations are still on the device: {error}; the next rotation tries again"
+    for record in gone:
+        around.stores.journal.update(record, cleaned=True)
+    return ""
+
+
+def _revoke(target: Target, around: Surroundings, sha256: str) -> str:
+    found = around.stores.certificates.pem(target.device.name, sha256)
+    if found is None:
+        return ""
+    try:
+        around.authorities[target.route.issuer].issuer.revoke(found.leaf_pem, SUPERSEDED)
+    except OttrError as error:
+        return f"the superseded certificate is not revoked: {error}"
+    around.stores.certificates.mark_revoked(target.device.name, sha256, around.clock())
+    return ""

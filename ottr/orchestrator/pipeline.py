@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rotation of one device, from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Protocol
+
+from ottr import x509
+from ottr.acme import IssueRequest
+from ottr.drivers import DeadMan, Driver
+from ottr.errors import DeviceLeased, DeviceUnreachable, JournalError, RollbackFailed, WrongCertificate
+from ottr.model import (
+    CertificateRequest,
+    Endpoint,
+    Facts,
+    IssuedCertificate,
+    Outcome,
+    Route,
+    SigningRequest,
+    Step,
+)
+from ottr.orchestrator.rotation import Rotation
+from ottr.orchestrator.sessions import Sessions
+
+
+class Verifier(Protocol):
+    """Looks from outside (``ottr.probe.Probe``)."""
+
+    def verify(self, endpoints: Sequence[Endpoint], issued: IssuedCertificate, timeout_s: float) -> None:
+        """Raise VerificationError unless every endpoint serves what was issued."""
+
+
+def rotate(
+    route: Route,
+    rotation: Rotation,
+    *,
+    sessions: Sessions,
+    issue: Callable[[IssueRequest, Rotation], IssuedCertificate],
+    probe: Verifier,
+    due: Callable[[str], bool],
+) -> Outcome:
+    """Rotate; called again with the same rotation after a crash or a failure, it goes on.
+
+    ``due`` is asked with the PEM of the leaf on the device, under the lease, before anything is changed.
+    """
+    request = rotation.request
+    with sessions() as driver:
+        before = rotation.before(lambda: _inspect(driver))
+        if not due(before.leaf_pem):
+            return Outcome.NOT_DUE
+        csr = rotation.once(Step.CSR, SigningRequest, lambda: driver.create_csr(request))
+    issued = rotation.order(lambda: issue(_issue_request(csr, request, route, before), rotation))
+    _check_pair(csr, issued)
+    with _restored(sessions, rotation, request, before), sessions() as driver:
+        _arm(driver, request, before, route.dead_man_s)
+        rotation.install(lambda: driver.install(request, issued))
+        rotation.verify(issued, route.endpoints, lambda: _verify(probe, driver, request, issued, route))
+    return Outcome.ROTATED
+
+
+@contextmanager
+def _restored(sessions: Sessions, rotation: Rotation, request: CertificateRequest, before: Facts) -> Iterator[None]:
+    """Whatever goes wrong inside, a plain bug too: bind what was bound before."""
+    try:
+        yield
+    except DeviceLeased:
+        raise  # another orchestrator goes on with this rotation; the device is its business now
+    except BaseException as error:
+        try:
+            with sessions() as driver:
+                rotation.roll_back(lambda: driver.rollback(request, before))
+        except (DeviceUnreachable, DeviceLeased, JournalError):
+            raise  # out of reach: the dead-man timer and the next run put it right; or done, but not written
+        except Exception as failure:
+            raise RollbackFailed(
+                f"{error}; then the former certificate could not be bound again: {failure}",
+                hint="look at the device now: `ottr verify` shows what it serves, `ottr rollback` tries again",
+            ) from failure
+        raise
+
+
+def _inspect(driver: Driver) -> Facts:
+    """What is on the device; a certificate that cannot be read (old appliances) counts as none."""
+    facts = driver.inspect()
+    return facts if x509.find_certificate(facts.leaf_pem) else replace(facts, leaf_pem="")
+
+
+def _issue_request(csr: SigningRequest, request: CertificateRequest, route: Route, before: Facts) -> IssueRequest:
+    return IssueRequest(csr, request.dns_names, request.key_type, route.profile, before.leaf_pem)
+
+
+def _check_pair(csr: SigningRequest, issued: IssuedCertificate) -> None:
+    """Nothing touches the device unless the certificate is for its key."""
+    if x509.parse_certificate(issued.leaf_pem).spki_der != x509.parse_request(csr.pem).spki_der:
+        raise WrongCertificate(
+            "the issued certificate is for another key than the request's",
+            hint="`ottr abandon` the rotation; the next run makes a new key",
+        )
+
+
+def _arm(driver: Driver, request: CertificateRequest, before: Facts, seconds: int) -> None:
+    if seconds and isinstance(driver, DeadMan):
+        driver.arm(request, before, seconds)
+
+
+def _verify(
+    probe: Verifier, driver: Driver, request: CertificateRequest, issued: IssuedCertificate, route: Route
+) -> None:
+    """Seen from outside, and told to stay: only both together are a rotation."""
+    probe.verify(route.endpoints, issued, route.verify_timeout_s)
+    if route.dead_man_s and isinstance(driver, DeadMan):
+        driver.disarm(request)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``--check``: a real look at everything a rotation would meet. No key, no order, no change to the device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ottr import x509
+from ottr.drivers import Driver, Preflight
+from ottr.errors import DeviceUnreachable, OttrError
+from ottr.model import Device, ErrorReport, Facts, Outcome, RotationResult, Route
+from ottr.orchestrator.target import Surroundings, Target
+
+_HINT = "put this right; `ottr rotate --check` looks again"
+
+
+def check(target: Target, around: Surroundings) -> RotationResult:
+    """Look at one device, its DNS names and its CA. The outcome is ``planned`` when a rotation can begin."""
+    device, route = target.device, target.route
+    blank = RotationResult(
+        device.name, Outcome.FAILED, step="preflight", driver=route.driver, issuer=route.issuer, started=around.clock()
+    )
+    try:
+        with around.connect(target) as driver:
+            facts, problems = driver.inspect(), _problems(driver)
+        problems += _dns_problems(device, around)
+    except OttrError as error:
+        outcome = Outcome.UNREACHABLE if isinstance(error, DeviceUnreachable) else Outcome.FAILED
+        return replace(blank, outcome=outcome, error=error.report, finished=around.clock())
+    result = replace(blank, diff=difference(device, route, facts), finished=around.clock())
+    if problems:
+        return replace(result, error=ErrorReport("NotReady", "; ".join(problems), _HINT))
+    return replace(result, outcome=Outcome.PLANNED)
+
+
+def difference(device: Device, route: Route, facts: Facts) -> tuple[tuple[str, str, str], ...]:
+    """What a rotation would change about the certificate on the device."""
+    before = x509.find_certificate(facts.leaf_pem)
+    rows = (
+        ("names", " ".join(before.dns_names) if before else "", " ".join(device.dns_names)),
+        ("issuer", before.issuer if before else "", route.issuer),
+        ("key type", (before.key_type or "another") if before else "", route.key_type.value),
+        ("not_after", f"{before.not_after:%Y-%m-%dT%H:%M:%SZ}" if before else "", "as the CA decides"),
+    )
+    return tuple(row for row in rows if row[1] != row[2])
+
+
+def _problems(driver: Driver) -> list[str]:
+    return list(driver.check()) if isinstance(driver, Preflight) else []
+
+
+def _dns_problems(device: Device, around: Surroundings) -> list[str]:
+    problems = []
+    for name in device.dns_names:
+        try:
+            around.publisher.probe(name)
+        except OttrError as error:
+            problems.append(str(error))
+    return problems

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many devices at once: threads live here and nowhere else. One unit is one thread from start to end."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from ottr.errors import ConfigurationError
+from ottr.model import Outcome, RotationResult
+from ottr.orchestrator.target import Target
+
+Unit = Sequence[Target]
+"""Devices that are worked on one after the other: one device, or the members of an HA group."""
+
+RotateOne = Callable[[Target], RotationResult]
+
+Prepare = Callable[[Sequence[Unit]], None]
+
+BAD = frozenset({Outcome.FAILED, Outcome.ROLLED_BACK, Outcome.STRANDED, Outcome.UNREACHABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How many at once and when to stop, in Ansible's words."""
+
+    forks: int = 50
+    serial: Sequence[str] = ()
+    """Sizes of batches, numbers or percentages; the last one repeats. Empty: one batch."""
+    max_fail_percentage: float | None = None
+    """Of a batch; when exceeded no further batch is begun."""
+
+
+class Stop:
+    """Asked between devices; set by a first Ctrl-C or by a state database that cannot be trusted."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason = ""
+
+    def set(self, reason: str) -> None:
+        """Take no new devices; running ones finish."""
+        self.reason = self.reason or reason
+        self._event.set()
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+
+def run(
+    units: Sequence[Unit], rotate_one: RotateOne, rollout: Rollout, stop: Stop, prepare: Prepare | None = None
+) -> Iterator[RotationResult]:
+    """Yield one result for every device, as they finish; those not begun come out as interrupted.
+
+    ``prepare`` is called with each batch before it is begun: secrets are looked up there.
+    """
+    with ThreadPoolExecutor(max_workers=rollout.forks, thread_name_prefix="ottr") as pool:
+        for batch in batches(units, rollout.serial):
+            results: list[RotationResult] = []
+            if prepare is not None and not stop:
+                prepare(batch)
+            for result in _run_batch(pool, batch, rotate_one, rollout.forks, stop):
+                results.append(result)
+                yield result
+            if _exceeded(results, rollout.max_fail_percentage):
+                stop.set("max_fail_percentage was exceeded")
+
+
+def batches(units: Sequence[Unit], serial: Sequence[str]) -> Iterator[Sequence[Unit]]:
+    """Cut the units into batches, as Ansible's ``serial`` does."""
+    sizes = [batch_size(text, len(units)) for text in serial] or [len(units)]
+    start = 0
+    for number in range(len(units)):
+        if start >= len(units):
+            return
+        size = sizes[min(number, len(sizes) - 1)]
+        yield units[start : start + size]
+        start += size
+
+
+def batch_size(text: str, total: int) -> int:
+    """``10`` or ``30%`` as a number of devices, at least 1. Raises ConfigurationError."""
+    match = re.fullmatch(r"\s*(\d+)\s*(%?)\s*", text)
+    if match is None or int(match[1]) == 0:
+        raise ConfigurationError(f"{text!r} is not a size of a batch", hint="give numbers or percentages: 1,10%,100%")
+    return max(1, math.floor(int(match[1]) * total / 100)) if match[2] else int(match[1])
+
+
+def _run_batch(
+    pool: ThreadPoolExecutor, batch: Sequence[Unit], rotate_one: RotateOne, forks: int, stop: Stop
+) -> Iterator[RotationResult]:
+    """Submit no more than there are threads, so that a stop leaves nothing in a queue."""
+    waiting = list(reversed(batch))
+    running: set[Future[list[RotationResult]]] = set()
+    while waiting or running:
+        while waiting and len(running) < forks:
+            running.add(pool.submit(_run_unit, waiting.pop(), rotate_one, stop))
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield from future.result()
+
+
+def _run_unit(unit: Unit, rotate_one: RotateOne, stop: Stop) -> list[RotationResult]:
+    results: list[RotationResult] = []
+    for target in unit:
+        name = target.device.name
+        if stop:
+            results.append(RotationResult(name, Outcome.INTERRUPTED, reason=stop.reason))
+        elif results and results[-1].outcome not in (Outcome.ROTATED, Outcome.NOT_DUE):
+            results.append(RotationResult(name, Outcome.SKIPPED, reason="ha_peer_failed"))
+        else:
+            results.append(rotate_one(target))
+    return results
+
+
+def _exceeded(results: Sequence[RotationResult], limit: float | None) -> bool:
+    if limit is None or not results:
+        return False
+    return 100.0 * sum(result.outcome in BAD for result in results) / len(results) > limit

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one door: every front end parses, calls one verb of this service, and shows what it returns."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Protocol
+
+from ottr.errors import JournalError
+from ottr.inventory import Inventory, InventoryHost
+from ottr.model import Clock, Outcome, RotationResult
+from ottr.notify import Event, EventKind, Notifier
+from ottr.orchestrator import devicerun, preflight, renewal, runner
+from ottr.orchestrator.rotation import Watcher
+from ottr.orchestrator.runner import Rollout, Stop, Unit
+from ottr.orchestrator.target import Stores, Surroundings, Target
+from ottr.policy import Decision
+from ottr.routing import Router, Trial
+from ottr.selection import Candidate, Selector, queue
+from ottr.state.journal import Entry, Record
+from ottr.state.view import StateView, load_view
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which hosts a verb is about, in Ansible's words."""
+
+    pattern: str = "all"
+    limit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a host is or is not rotated."""
+
+    candidate: Candidate
+    trials: tuple[Trial, ...]
+    history: tuple[Record, ...]
+
+
+class Logins(Protocol):
+    """Looks up credentials for the devices of one batch, and forgets those of the one before."""
+
+    def prepare(self, hosts: Sequence[InventoryHost]) -> None:
+        """Look up what logging in to these takes. Raises CredentialsError."""
+
+
+def ignore(device: str, step: object) -> None:
+    """A watcher that looks away."""
+
+
+class RotationService:
+    """Plan, rotate and look back. Not for several threads; it starts its own."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        router: Router,
+        selector: Selector,
+        stores: Stores,
+        surround: Callable[[], Surroundings],
+        notifier: Notifier,
+        logins: Logins,
+        clock: Clock,
+    ) -> None:
+        """Build nothing that only a rotation needs: ``surround`` is called by the verbs that touch something."""
+        self._inventory = inventory
+        self._router = router
+        self._selector = selector
+        self._stores = stores
+        self._surround = surround
+        self._notifier = notifier
+        self._logins = logins
+        self._clock = clock
+
+    @cached_property
+    def _around(self) -> Surroundings:
+        return self._surround()
+
+    def plan(self, selection: Selection, *, forced: bool = False) -> list[Candidate]:
+        """Every host with its reason code, in the inventory's order. Connects to nothing."""
+        hosts = self._inventory.hosts(selection.pattern, selection.limit)
+        return self._selector.select(hosts, self._view(), self._clock(), forced=forced)
+
+    def explain(self, host: str) -> Explanation:
+        """Trace selection, route and history of one host. Raises InventoryError when there is none of that name."""
+        [candidate] = self.plan(Selection(host))[:1]
+        trials = self._router.explain(candidate.device) if candidate.device else ()
+        return Explanation(candidate, trials, tuple(self._stores.journal.history(host)))
+
+    def history(self, device: str) -> list[tuple[Record, Sequence[Entry]]]:
+        """All rotations of a device with their steps, the oldest first."""
+        journal = self._stores.journal
+        return [(record, journal.entries(record.id)) for record in journal.history(device)]
+
+    def rotate(
+        self,
+        selection: Selection,
+        rollout: Rollout,
+        stop: Stop,
+        *,
+        forced: bool = False,
+        watch: Watcher = ignore,
+    ) -> Iterator[RotationResult]:
+        """Rotate what is due; a result for every host of the selection, skipped and not due ones first."""
+        hosts = self._inventory.hosts(selection.pattern, selection.limit)
+        self._refresh_windows(hosts, rollout)
+        candidates = self._selector.select(hosts, self._view(), self._clock(), forced=forced)
+        yield from self._run(candidates, rollout, stop, partial(self._decide, forced=forced), watch)
+
+    def resume(self, rollout: Rollout, stop: Stop, *, watch: Watcher = ignore) -> Iterator[RotationResult]:
+        """Finish what is open, whatever back-off and windows say: somebody asks for it."""
+        open_ones = {record.device for record in self._stores.journal.open_rotations()}
+        if not open_ones:
+            return
+        candidates = [one for one in self.plan(Selection()) if one.host.name in open_ones]
+        missing = open_ones - {one.host.name for one in candidates}
+        for name in sorted(missing):
+            yield RotationResult(name, Outcome.SKIPPED, reason="not_in_inventory")
+        due = [replace(one, decision=replace(one.decision, due=True)) if one.decision else one for one in candidates]
+        yield from self._run(due, rollout, stop, self._decide_open, watch)
+
+    def check(self, selection: Selection, rollout: Rollout, stop: Stop) -> Iterator[RotationResult]:
+        """What a rotation would meet: real look at device, DNS and CA; no key, no order, no change."""
+        candidates = self.plan(selection)
+        yield from (_set_aside(one) for one in candidates if not one.due)
+        hosts, units = _units(queue(candidates))
+        self._logins.prepare(hosts)
+        yield from runner.run(units, partial(preflight.check, around=self._around), rollout, stop)
+
+    def _run(
+        self,
+        candidates: Sequence[Candidate],
+        rollout: Rollout,
+        stop: Stop,
+        decide: Callable[[Target], Decision],
+        watch: Watcher,
+    ) -> Iterator[RotationResult]:
+        yield from (_set_aside(one) for one in candidates if not one.due)
+        run_id = secrets.token_hex(6)
+        results: list[RotationResult] = []
+        hosts, units = _units(queue(candidates))
+        if not units:
+            return
+        prepare = partial(self._prepare, {host.name: host for host in hosts})
+        with self._stores.leases.kept():
+            for result in runner.run(units, partial(self._rotate_one, stop, decide, watch), rollout, stop, prepare):
+                results.append(result)
+                self._tell(run_id, result)
+                yield result
+        self._notifier.notify(Event(EventKind.SUMMARY, self._clock(), run_id, tuple(results)))
+
+    def _rotate_one(
+        self, stop: Stop, decide: Callable[[Target], Decision], watch: Watcher, target: Target
+    ) -> RotationResult:
+        try:
+            return devicerun.run(target, self._around, decide, watch)
+        except JournalError as error:
+            stop.set("state_lost")
+            return RotationResult(target.device.name, Outcome.FAILED, reason="state_lost", error=error.report)
+
+    def _prepare(self, hosts: Mapping[str, InventoryHost], batch: Sequence[Unit]) -> None:
+        self._logins.prepare([hosts[target.device.name] for unit in batch for target in unit])
+
+    def _tell(self, run_id: str, result: RotationResult) -> None:
+        if result.outcome is Outcome.STRANDED:
+            kind = EventKind.STRANDED
+        elif result.outcome in runner.BAD:
+            kind = EventKind.FAILED
+        else:
+            return
+        self._notifier.notify(Event(kind, self._clock(), run_id, (result,)))
+
+    def _decide(self, target: Target, *, forced: bool) -> Decision:
+        view = self._view(target.device.name)
+        return self._selector.decide(target.device, target.route, view, self._clock(), forced=forced)
+
+    def _decide_open(self, target: Target) -> Decision:
+        decision = self._decide(target, forced=False)
+        is_open = bool(self._stores.journal.open_rotations(target.device.name))
+        return replace(decision, due=is_open or decision.due)
+
+    def _refresh_windows(self, hosts: Sequence[InventoryHost], rollout: Rollout) -> None:
+        """Ask the CAs for renewal windows that are to be asked for again; none of them can stop a run."""
+        current = self._stores.certificates.current()
+        known = [(host.name, current[host.name].ca) for host in hosts if host.name in current]
+        if known:
+            renewal.refresh(self._around, known, rollout.forks)
+
+    def _view(self, device: str | None = None) -> StateView:
+        stores = self._stores
+        return load_view(stores.journal, stores.certificates, stores.schedules, device)
+
+
+def _set_aside(candidate: Candidate) -> RotationResult:
+    route = candidate.route
+    return RotationResult(
+        candidate.host.name,
+        Outcome.SKIPPED if candidate.decision is None else Outcome.NOT_DUE,
+        reason=candidate.reason,
+        driver=route.driver if route else "",
+        issuer=route.issuer if route else "",
+        warnings=(candidate.message,) if candidate.message else (),
+    )
+
+
+def _units(candidates: Sequence[Candidate]) -> tuple[list[InventoryHost], list[list[Target]]]:
+    """One unit for each device, or for each HA group: its members follow one another."""
+    units: dict[str, list[Target]] = {}
+    for one in candidates:
+        if one.device is not None and one.route is not None:
+            key = f"group {one.device.ha_group}" if one.device.ha_group else f"device {one.device.name}"
+            units.setdefault(key, []).append(Target(one.device, one.route))
+    return [one.host for one in candidates], list(units.values())

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The write-ahead journal: rotations and their steps, append only."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from ottr.model import Clock, Device, ErrorReport, KeyType, Route, Step, TxtRecord
+from ottr.state.database import Database
+from ottr.state.leases import Leases
+from ottr.state.schema import installation, rotation, step, txt_record
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+Also = Callable[[sa.Connection], object]
+"""More to write in the same transaction."""
+
+
+class Status(StrEnum):
+    """How far one step is."""
+
+    STARTED = "started"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class State(StrEnum):
+    """What has become of a rotation."""
+
+    OPEN = "open"
+    ROTATED = "rotated"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the journal."""
+
+    step: Step
+    status: Status
+    at: datetime
+    value: Mapping[str, Any] | None = None
+    error: ErrorReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One rotation as the journal knows it."""
+
+    id: str
+    device: str
+    label: str
+    reason: str
+    driver: str
+    issuer: str
+    dns_names: tuple[str, ...]
+    key_type: KeyType
+    state: State
+    attempts: int
+    order_url: str
+    cleaned: bool
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class Journal:
+    """Rotations in the state database. Writes to an open rotation need the device's lease and prolong it."""
+
+    def __init__(self, database: Database, leases: Leases, clock: Clock) -> None:
+        self._database = database
+        self._leases = leases
+        self._clock = clock
+        self._installation = self._load_installation()
+
+    def find(self, rotation_id: str) -> Record | None:
+        """Look a rotation up by its id."""
+        found = self._select(rotation.c.id == rotation_id)
+        return found[0] if found else None
+
+    def open_rotations(self, device: str | None = None) -> Sequence[Record]:
+        """Open rotations, of one device or of all; several of one only if a database was put back."""
+        this = sa.true() if device is None else rotation.c.device == device
+        return self._select(this & (rotation.c.state == State.OPEN))
+
+    def history(self, device: str) -> Sequence[Record]:
+        """All rotations of a device, the oldest first."""
+        return self._select(rotation.c.device == device)
+
+    def uncleaned(self, device: str) -> Sequence[Record]:
+        """Ended rotations that may still have objects on the device."""
+        ended = (rotation.c.state != State.OPEN) & (rotation.c.cleaned == sa.false())
+        return self._select((rotation.c.device == device) & ended)
+
+    def begin(self, device: Device, route: Route, reason: str) -> Record:
+        """Write a new rotation down before anything of it exists anywhere."""
+        identifier = _new_id()
+        record = Record(
+            id=identifier,
+            device=device.name,
+            label=f"ottr-{self._installation}-{identifier}",
+            reason=reason,
+            driver=route.driver,
+            issuer=route.issuer,
+            dns_names=device.dns_names,
+            key_type=route.key_type,
+            state=State.OPEN,
+            attempts=0,
+            order_url="",
+            cleaned=False,
+            started_at=self._clock(),
+            finished_at=None,
+        )
+        with self._database.write() as connection:
+            self._leases.confirm(connection, device_key(device.name))
+            connection.execute(rotation.insert().values(_columns(record)))
+        return record
+
+    def entries(self, rotation_id: str) -> Sequence[Entry]:
+        """The steps of a rotation in the order they were written."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(step).where(step.c.rotation_id == rotation_id).order_by(step.c.id))
+            return [_entry(row) for row in rows]
+
+    def append(self, record: Record, entry: Entry, also: Also | None = None) -> None:
+        """Add a line, durably. Raises DeviceLeased when the device is not ours any more."""
+        error = entry.error
+        row = {
+            "rotation_id": record.id,
+            "step": entry.step,
+            "status": entry.status,
+            "at": entry.at,
+            "value": entry.value,
+            "error_kind": error.kind if error else None,
+            "error_message": error.message if error else None,
+            "error_hint": error.hint if error else None,
+        }
+        with self._database.write() as connection:
+            self._leases.confirm(connection, device_key(record.device))
+            connection.execute(step.insert(), row)
+            if also is not None:
+                also(connection)
+
+    def update(self, record: Record, **values: Any) -> Record:
+        """Change columns of a rotation."""
+        with self._database.write() as connection:
+            self._leases.confirm(connection, device_key(record.device))
+            connection.execute(rotation.update().where(rotation.c.id == record.id).values(values))
+        return replace(record, **values)
+
+    def presenting(self, record: Record, txt: TxtRecord) -> None:
+        """A TXT value is about to appear."""
+        with self._database.write() as connection:
+            self._leases.confirm(connection, device_key(record.device))
+            connection.execute(
+                txt_record.insert(),
+                {"rotation_id": record.id, "name": txt.name, "value": txt.value, "presented_at": self._clock()},
+            )
+
+    def removed(self, rotation_id: str, txt: TxtRecord) -> None:
+        """A TXT value is gone."""
+        this = (txt_record.c.rotation_id == rotation_id) & (txt_record.c.name == txt.name)
+        with self._database.write() as connection:
+            connection.execute(
+                txt_record.update().where(this & (txt_record.c.value == txt.value)).values(removed_at=self._clock())
+            )
+
+    def leftover_records(self, device: str) -> Sequence[tuple[str, TxtRecord]]:
+        """TXT values of a device's rotations that may still be published, with their rotation's id."""
+        query = (
+            sa.select(txt_record.c.rotation_id, txt_record.c.name, txt_record.c.value)
+            .join(rotation, rotation.c.id == txt_record.c.rotation_id)
+            .where((rotation.c.device == device) & txt_record.c.removed_at.is_(None))
+            .distinct()
+        )
+        with self._database.read() as connection:
+            return [(row.rotation_id, TxtRecord(row.name, row.value)) for row in connection.execute(query)]
+
+    def _select(self, condition: sa.ColumnElement[bool]) -> Sequence[Record]:
+        query = sa.select(rotation).where(condition).order_by(rotation.c.started_at, rotation.c.id)
+        with self._database.read() as connection:
+            return [_record(row) for row in connection.execute(query)]
+
+    def _load_installation(self) -> str:
+        query = sa.select(installation.c.id)
+        with self._database.read() as connection:
+            found = connection.execute(query).scalar()
+        if found is not None:
+            return str(found)
+        with self._database.write() as connection:
+            found = connection.execute(query).scalar()
+            if found is None:
+                found = _random_text(4)
+                connection.execute(installation.insert(), {"id": found})
+        return str(found)
+
+
+def ending(rotation_id: str, state: State, at: datetime) -> Also:
+    """The rotation is over."""
+    row = rotation.update().where(rotation.c.id == rotation_id).values(state=state, finished_at=at)
+    return lambda connection: connection.execute(row)
+
+
+def device_key(device: str) -> str:
+    """Lease key of a device."""
+    return f"device:{device}"
+
+
+def _new_id() -> str:
+    return _random_text(12)
+
+
+def _random_text(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def _columns(record: Record) -> dict[str, Any]:
+    columns = {name: getattr(record, name) for name in Record.__dataclass_fields__}
+    return columns | {"dns_names": list(record.dns_names)}
+
+
+def _record(row: sa.Row[Any]) -> Record:
+    columns = dict(row._mapping)
+    columns |= {
+        "dns_names": tuple(row.dns_names),
+        "key_type": KeyType(row.key_type),
+        "state": State(row.state),
+    }
+    return Record(**columns)
+
+
+def _entry(row: sa.Row[Any]) -> Entry:
+    error = ErrorReport(row.error_kind, row.error_message, row.error_hint) if row.error_kind else None
+    return Entry(Step(row.step), Status(row.status), row.at, row.value, error)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Leases: at most one orchestrator works on a device, an HA group or a set of names at a time.
+
+A lease is kept by confirming it, which every journal write of its holder does as well. It ends when it
+is given back, when it runs out, or at once when its owner is seen to be dead on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ottr.errors import DeviceLeased, JournalError
+from ottr.model import Clock, Waiter
+from ottr.state.database import Database
+from ottr.state.schema import lease
+
+TTL = timedelta(seconds=120)
+HEARTBEAT_S = 20.0
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """One orchestrator process, told apart from every other one that ever was."""
+
+    token: str
+    machine: str
+    pid: int
+    process_started: str
+    host_name: str
+
+
+def current_owner() -> Owner:
+    """Describe this process. The machine is a boot and a PID namespace; empty where /proc has neither."""
+    return Owner(secrets.token_hex(8), _machine(), os.getpid(), _process_started(os.getpid()), socket.gethostname())
+
+
+class Leases:
+    """The leases of one owner."""
+
+    def __init__(self, database: Database, owner: Owner, clock: Clock) -> None:
+        self._database = database
+        self._owner = owner
+        self._clock = clock
+
+    def take(self, key: str) -> None:
+        """Get a lease, also one whose owner is dead or late. Raises DeviceLeased."""
+        now = self._clock()
+        with self._database.write() as connection:
+            held = connection.execute(sa.select(lease).where(lease.c.key == key).with_for_update()).one_or_none()
+            if held is not None:
+                if held.expires_at > now and not _dead(held):
+                    raise DeviceLeased(_told(held))
+                connection.execute(lease.delete().where(lease.c.key == key))
+            self._insert(connection, key, now)
+
+    def confirm(self, connection: sa.Connection, key: str) -> None:
+        """Prolong a lease inside another write. Raises DeviceLeased when it has been lost."""
+        mine = (lease.c.key == key) & (lease.c.owner == self._owner.token)
+        changed = connection.execute(lease.update().where(mine).values(expires_at=self._clock() + TTL))
+        if changed.rowcount != 1:
+            raise DeviceLeased(f"the lease {key!r} was lost to another orchestrator")
+
+    def give_back(self, key: str) -> None:
+        """End a lease of ours; no error when it is not ours any more."""
+        mine = (lease.c.key == key) & (lease.c.owner == self._owner.token)
+        with self._database.write() as connection:
+            connection.execute(lease.delete().where(mine))
+
+    def break_open(self, key: str) -> bool:
+        """End anybody's lease, for ``ottr release``. Tells whether there was one."""
+        with self._database.write() as connection:
+            gone = connection.execute(lease.delete().where(lease.c.key == key))
+        return bool(gone.rowcount)
+
+    @contextmanager
+    def held(self, key: str) -> Iterator[None]:
+        """A lease for the time of the block; an empty key: none. Raises DeviceLeased."""
+        if key:
+            self.take(key)
+        try:
+            yield
+        finally:
+            if key:
+                self.give_back(key)
+
+    @contextmanager
+    def awaited(self, key: str, limit_s: float, wait: Waiter) -> Iterator[None]:
+        """The same, but while another one has it, ask again. Raises DeviceLeased when the limit is over."""
+        waited_s = 0.0
+        while True:
+            try:
+                self.take(key)
+                break
+            except DeviceLeased:
+                if waited_s >= limit_s:
+                    raise
+            wait(POLL_S)
+            waited_s += POLL_S
+        try:
+            yield
+        finally:
+            self.give_back(key)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Prolong all leases of this owner from a thread of its own while the block runs."""
+        done = threading.Event()
+        heart = threading.Thread(target=self._beat, args=(done,), name="ottr-leases", daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            done.set()
+            heart.join()
+
+    def _beat(self, done: threading.Event) -> None:
+        while not done.wait(HEARTBEAT_S):
+            try:
+                with self._database.write() as connection:
+                    mine = lease.c.owner == self._owner.token
+                    connection.execute(lease.update().where(mine).values(expires_at=self._clock() + TTL))
+            except JournalError:  # the device's own next write meets the same trouble and reports it
+                continue
+
+    def _insert(self, connection: sa.Connection, key: str, now: datetime) -> None:
+        owner = self._owner
+        row = lease.insert().values(
+            key=key,
+            owner=owner.token,
+            machine=owner.machine,
+            pid=owner.pid,
+            process_started=owner.process_started,
+            host_name=owner.host_name,
+            taken_at=now,
+            expires_at=now + TTL,
+        )
+        try:
+            connection.execute(row)
+        except sa.exc.IntegrityError as error:  # PostgreSQL: the other one was quicker
+            raise DeviceLeased("another orchestrator has just begun to work on it") from error
+
+
+def _dead(held: sa.Row[tuple[object, ...]]) -> bool:
+    if not held.machine or held.machine != _machine():
+        return False
+    return bool(_process_started(held.pid) != held.process_started)
+
+
+def _told(held: sa.Row[tuple[object, ...]]) -> str:
+    return f"process {held.pid} on {held.host_name} has worked on it since {held.taken_at:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _machine() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - not a path, a name of a namespace
+    except OSError:
+        return ""
+
+
+def _process_started(pid: int) -> str:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()  # from field 3 of proc(5) on: state, ..., starttime (22)
+    return "" if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP transport against real servers."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ottr.transports.http import HttpClient, HttpError
+from tests.acme.proxy import Reply, answer, drop
+
+
+@pytest.fixture
+def client(proxy):
+    with_roots = HttpClient(ca_bundle=proxy.ca_bundle, timeout_s=5)
+    yield with_roots
+    with_roots.close()
+
+
+def test_connections_are_kept_and_shared(proxy, client):
+    ports = set()
+    proxy.on("GET", "/x", lambda request: ports.add(request.port) or Reply(200), times=200)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: client.request("GET", f"https://{proxy.host}/x"), range(40)))
+    assert len(ports) <= 4
+
+
+def test_header_names_have_no_case(proxy, client):
+    proxy.on("GET", "/x", answer(404, b"text", X_Some="thing"))
+    response = client.request("GET", f"https://{proxy.host}/x")
+    assert (response.status, response.body, response.headers["x-sOME"]) == (404, b"text", "thing")
+
+
+@pytest.mark.parametrize("fault", ["drop", "refuse", "silent", "untrusted", "nonsense", "resolve"])
+def test_errors_show_no_path_no_query_and_no_login(proxy, client, pebble, fault):
+    host = proxy.host
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        if fault == "drop":
+            proxy.on("GET", "/s3cret-path", drop)
+        elif fault == "refuse":
+            host = f"127.0.0.1:{silent.getsockname()[1]}"
+        elif fault == "silent":
+            silent.listen()
+            host = f"127.0.0.1:{silent.getsockname()[1]}"
+            client = HttpClient(ca_bundle=proxy.ca_bundle, timeout_s=0.2)
+        elif fault == "untrusted":
+            client = HttpClient(ca_bundle=pebble.ca_bundle)
+        elif fault == "nonsense":
+            host = "::::"
+        else:
+            host = "nowhere.invalid"
+        with pytest.raises(HttpError) as raised:
+            client.request("GET", f"https://user:s3cret@{host}/s3cret-path?token=s3cret")
+    assert "s3cret" not in str(raised.value)
+    assert host in str(raised.value)
+    assert raised.value.untrusted is (fault == "untrusted")
+
+
+def test_roots_that_cannot_be_read(proxy, tmp_path):
+    with pytest.raises(HttpError, match=r"ca_bundle .*missing\.pem cannot be read") as raised:
+        HttpClient(ca_bundle=tmp_path / "missing.pem").request("GET", proxy.directory)
+    assert raised.value.untrusted
+
+
+def test_system_roots_do_not_vouch_for_the_lab(proxy):
+    with pytest.raises(HttpError, match="CERTIFICATE_VERIFY_FAILED"):
+        HttpClient().request("GET", proxy.directory)
+
+
+class ConnectProxy:
+    """A forward proxy that takes one CONNECT at a time and notes what it was told."""
+
+    def __enter__(self):
+        self.heads = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+        return self
+
+    def serve(self):
+        near, _ = self.listener.accept()
+        with near:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += near.recv(4096)
+            self.heads.append(head.decode())
+            host, port = head.split()[1].decode().split(":")
+            with socket.create_connection((host, int(port))) as far:
+                near.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                back = threading.Thread(target=self.copy, args=(far, near))
+                back.start()
+                self.copy(near, far)
+                back.join()
+
+    @staticmethod
+    def copy(source, target):
+        while data := source.recv(65536):
+            target.sendall(data)
+        with contextlib.suppress(OSError):  # it was gone first
+            target.shutdown(socket.SHUT_WR)
+
+    def __exit__(self, *_):
+        self.thread.join()
+        self.listener.close()
+
+
+@pytest.mark.parametrize("login", ["", "me:p%40ss@", "me@"])
+def test_forward_proxy_of_the_environment(proxy, monkeypatch, login):
+    with ConnectProxy() as forward:
+        monkeypatch.setenv("https_proxy", f"http://{login}{forward.address}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        client = HttpClient(ca_bundle=proxy.ca_bundle, timeout_s=5)
+        assert client.request("GET", proxy.directory).status == 200
+        client.close()
+    (head,) = forward.heads
+    assert head.startswith(f"CONNECT {proxy.host} ")
+    sent = {"": None, "me:p%40ss@": b"me:p@ss", "me@": b"me:"}[login]
+    assert ("Basic " + base64.b64encode(sent).decode() in head) if sent else ("Basic" not in head)
+
+
+def test_no_proxy_is_honoured(proxy, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    client = HttpClient(ca_bundle=proxy.ca_bundle, timeout_s=5)
+    assert client.request("GET", proxy.directory).status == 200
+    client.close()

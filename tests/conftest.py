@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's parts as fixtures. Under pytest-xdist each worker has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ottr.lab import Lab
+from ottr.lab.bind import Bind
+from ottr.lab.network import Network, claim_network
+from ottr.lab.pebble import Pebble
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[Network]:
+    """Loopback addresses nobody else uses."""
+    with claim_network() as claimed:
+        yield claimed
+
+
+@pytest.fixture(scope="session")
+def bind(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bind]:
+    """A BIND that is primary for ``lab.test``."""
+    with Bind(tmp_path_factory.mktemp("bind"), "127.0.0.1", network.port(0)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pebble(network: Network, bind: Bind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    """A Pebble that neither sleeps nor rejects nonces, and validates through ``bind``."""
+    with Pebble(tmp_path_factory.mktemp("pebble"), network.address(0), bind.server) as server:
+        yield server
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """Three hosts with everything that rotates them."""
+    with Lab(tmp_path / "lab") as running:
+        yield running
