@@ -38,9 +38,17 @@ contracts: ## check who may import whom
 	$(SETUP) test
 	@.venv/bin/lint-imports
 
-bench: ## compare Ottr with other tools on one lab (HOSTS=100)
+bench: ## compare Ottr with other tools on one lab (HOSTS=100 RUNS=3 PEERS=floor,ottr,lego,certbot,ansible SLEEPS=1)
 	$(SETUP) bench
-	@.venv/bin/python -m bench --hosts $(or $(HOSTS),100)
+	@flock Makefile bench/setup $(BENCH_PEERS)
+	@.venv/bin/python -m bench --hosts $(or $(HOSTS),100) --runs $(or $(RUNS),3) --peers $(BENCH_PEERS) \
+		$(if $(filter-out 0,$(SLEEPS)),--sleeps) --output $(or $(OUTPUT),text)
+BENCH_PEERS = $(or $(PEERS),floor,ottr,lego,certbot,ansible)
+
+.PHONY: bench-plan
+bench-plan: ## compare `ottr plan` with ansible-inventory (HOSTS=10000 RUNS=3)
+	$(SETUP) bench
+	@.venv/bin/python -m bench.plan --hosts $(or $(HOSTS),10000) --runs $(or $(RUNS),3) --output $(or $(OUTPUT),text)
 
 clean: ## remove what the other targets left in this folder
 	@rm -rf .venv build dist htmlcov *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The composition root: the only module that names concrete classes. Parts are made when they are needed."""
+"""The composition root: the only module that names concrete classes.
+
+Parts are made, and their modules imported, when they are needed: the inventory's reader starts first, and what a
+rotation takes is imported while it works.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +17,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ottr import drivers
-from ottr.drivers import Driver
 from ottr.errors import SettingsError
 from ottr.files.search import find_inventory, find_settings
 from ottr.files.settings import load_settings
 from ottr.inventory.ansible import AnsibleInventory, Ask, InventoryOptions
 from ottr.inventory.cache import InventoryCache, default_folder
-from ottr.logins import Logins
-from ottr.notify import build_notifier
-from ottr.orchestrator.issuers import Authorities
-from ottr.orchestrator.target import Authority, Stores, Surroundings, Target
-from ottr.report import describe_result
-from ottr.routing import Router, load_routes
-from ottr.selection import Selector
-from ottr.service import RotationService
 from ottr.settings import Settings
 
 if TYPE_CHECKING:
     from ottr.dns.publisher import ZonePublisher
+    from ottr.drivers import Driver
+    from ottr.logins import Logins
+    from ottr.orchestrator.target import Authority, Stores, Surroundings, Target
+    from ottr.routing import Router
+    from ottr.service import RotationService
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +82,7 @@ class App:
     @cached_property
     def stores(self) -> Stores:
         """The state database. Raises JournalError."""
+        from ottr.orchestrator.target import Stores
         from ottr.state.certificates import Certificates
         from ottr.state.database import Database
         from ottr.state.journal import Journal
@@ -96,18 +96,27 @@ class App:
     @cached_property
     def logins(self) -> Logins:
         """Credentials of the current batch."""
+        from ottr.logins import Logins
+
         settings = self.settings
         return Logins(self.inventory, settings.credentials, settings.known_hosts, self._environment)
 
     @cached_property
     def router(self) -> Router:
         """routing.yaml. Raises RoutingError."""
+        from ottr.routing import load_routes
+
         return load_routes(self.settings.routing, self.settings)
 
     @cached_property
     def service(self) -> RotationService:
         """The one door."""
         settings, inventory = self.settings, self.inventory
+        from ottr.notify import build_notifier
+        from ottr.report import describe_result
+        from ottr.selection import Selector
+        from ottr.service import RotationService
+
         return RotationService(
             inventory=inventory,
             router=self.router,
@@ -122,6 +131,8 @@ class App:
     def surround(self) -> Surroundings:
         """Make what touches devices, zones and CAs."""
         from ottr.hooks import CommandHooks
+        from ottr.orchestrator.issuers import Authorities
+        from ottr.orchestrator.target import Surroundings
         from ottr.recorder import InventoryRecorder
 
         return Surroundings(
@@ -147,6 +158,7 @@ class App:
 
     def _build_authority(self, name: str) -> Authority:
         from ottr.acme.issuer import AcmeIssuer
+        from ottr.orchestrator.target import Authority
         from ottr.probe import Probe
 
         issuer = self.settings.issuers[name]
@@ -157,6 +169,8 @@ class App:
         )
 
     def _connect(self, target: Target) -> AbstractContextManager[Driver]:
+        from ottr import drivers
+
         module = drivers.load(target.route.driver)
         return module.connect(target.device, target.route.options, self.logins.of(target.device))
 

@@ -22,6 +22,7 @@
     │  │  ├─ ChallengeFailed
     │  │  ├─ WrongCertificate        the CSR or the issued leaf is not what was asked for
     │  │  └─ DnsError                retryable
+    │  │     └─ DnsRefused           not retryable: refused, or no solver has the zone
     │  ├─ VerificationError          an endpoint serves something else
     │  ├─ HookFailed
     │  ├─ DeviceLeased               another orchestrator works on the device
@@ -173,6 +174,12 @@ class DnsError(IssuanceError):
     """A challenge record could not be published."""
 
     retryable = True
+
+
+class DnsRefused(DnsError):
+    """A name server or the settings refuse a challenge record; asking again does not help."""
+
+    retryable = False
 
 
 class VerificationError(RotationError):

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ottr.errors import CredentialsError
-from ottr.files.secrets import resolve_secret
+from ottr.files.credentials import complete_credentials
 from ottr.inventory import HostSecrets, Inventory, InventoryHost
 from ottr.inventory.credentials import build_credentials
-from ottr.model import Credentials, Device, Secret
-from ottr.settings import CredentialSource, SecretReference
+from ottr.model import Credentials, Device
+from ottr.settings import CredentialSource
 
 
 class Logins:
@@ -41,22 +39,4 @@ class Logins:
         """How to log in to a device of the batch. Raises CredentialsError."""
         host, secrets = self._batch[device.name]
         credentials = replace(build_credentials(host, secrets), known_hosts=self._known_hosts)
-        for source in self._sources:
-            if source.pattern == device.platform or fnmatchcase(device.name, source.pattern):
-                credentials = self._fill(credentials, source)
-        return credentials
-
-    def _fill(self, given: Credentials, source: CredentialSource) -> Credentials:
-        """Take from ottr.yaml what the inventory leaves open."""
-        username = self._look_up(source.username)
-        return replace(
-            given,
-            username=given.username or (username.reveal() if username else ""),
-            password=given.password or self._look_up(source.password),
-            private_key_file=given.private_key_file or str(source.private_key_file or ""),
-            private_key_passphrase=given.private_key_passphrase or self._look_up(source.private_key_passphrase),
-            become_password=given.become_password or self._look_up(source.become_password),
-        )
-
-    def _look_up(self, reference: SecretReference | None) -> Secret | None:
-        return None if reference is None else resolve_secret(reference, self._environment, CredentialsError)
+        return complete_credentials(credentials, device, self._sources, self._environment)

@@ -275,3 +275,33 @@ class RotationResult:
     """Under ``--check``: what would change about the certificate, before, after."""
     started: datetime | None = None
     finished: datetime | None = None
+
+
+class ServedStatus(StrEnum):
+    """What ``verify`` found at an endpoint."""
+
+    OK = "ok"
+    DRIFT = "drift"
+    UNREACHABLE = "unreachable"
+    UNKNOWN = "unknown"
+    """Something good is served of which nothing was known; it is now."""
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """One endpoint of one device: issued, installed, bound and served, each with its time."""
+
+    device: str
+    endpoint: str
+    status: ServedStatus
+    problem: str = ""
+    sha256: str = ""
+    """Of what is served; empty when nothing is."""
+    serial: str = ""
+    not_after: datetime | None = None
+    issued_at: datetime | None = None
+    installed_at: datetime | None = None
+    bound_at: datetime | None = None
+    served_at: datetime | None = None
+    warnings: tuple[str, ...] = ()

@@ -60,6 +60,20 @@ class Probe:
                     "routing.yaml is the one that serves this certificate",
                 )
 
+    def await_served(self, endpoints: Sequence[Endpoint], leaf: x509.Certificate, timeout_s: float) -> str:
+        """Wait until every endpoint serves this certificate, trusted or not; return what is wrong, else nothing."""
+        deadline = time.monotonic() + timeout_s
+        for endpoint in endpoints:
+            served = self.observe(endpoint)
+            while (served.certificate is None or served.certificate.der != leaf.der) and time.monotonic() < deadline:
+                self._wait(0.1)
+                served = self.observe(endpoint)
+            if served.certificate is None:
+                return f"{endpoint}: {served.problem}"
+            if served.certificate.der != leaf.der:
+                return f"{endpoint} serves serial {served.certificate.serial}, not {leaf.serial}"
+        return ""
+
     def observe(self, endpoint: Endpoint) -> Served:
         """Look at what is served now, whatever it is. Never raises for the endpoint's sake."""
         try:

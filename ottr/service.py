@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Protocol
 
-from ottr.errors import JournalError
+from ottr.errors import InventoryError, JournalError, RoutingError
 from ottr.inventory import Inventory, InventoryHost
-from ottr.model import Clock, Outcome, RotationResult
+from ottr.model import Clock, Outcome, RotationResult, ServedStatus, VerifyResult
 from ottr.notify import Event, EventKind, Notifier
-from ottr.orchestrator import devicerun, preflight, renewal, runner
+from ottr.orchestrator import devicerun, inspection, preflight, renewal, runner, undo
 from ottr.orchestrator.rotation import Watcher
 from ottr.orchestrator.runner import Rollout, Stop, Unit
 from ottr.orchestrator.target import Stores, Surroundings, Target
 from ottr.policy import Decision
 from ottr.routing import Router, Trial
 from ottr.selection import Candidate, Selector, queue
-from ottr.state.journal import Entry, Record
+from ottr.state.journal import Entry, Record, device_key
 from ottr.state.view import StateView, load_view
 
 log = logging.getLogger(__name__)
@@ -133,6 +133,53 @@ class RotationService:
         hosts, units = _units(queue(candidates))
         self._logins.prepare(hosts)
         yield from runner.run(units, partial(preflight.check, around=self._around), rollout, stop)
+
+    def verify(self, selection: Selection, rollout: Rollout, stop: Stop) -> Iterator[VerifyResult]:
+        """Look at what every endpoint serves now; connects to endpoints only."""
+        candidates = self.plan(selection)
+        for one in candidates:
+            if one.route is None:
+                yield VerifyResult(one.host.name, "", ServedStatus.SKIPPED, f"{one.reason}: {one.message}")
+        targets = [Target(one.device, one.route) for one in candidates if one.device and one.route]
+        yield from runner.each(targets, partial(inspection.verify, around=self._around), rollout.forks, stop)
+
+    def rollback(self, device: str) -> RotationResult:
+        """Go back to the certificate before. Raises OttrError."""
+        return undo.roll_back(self._target(device), self._around)
+
+    def abandon(self, device: str) -> RotationResult:
+        """Give the open rotation of a device up. Raises OttrError."""
+        return undo.abandon(self._target(device), self._around)
+
+    def cleanup(self, device: str, *, remove: bool) -> tuple[str, ...]:
+        """Labels of orphans on a device; removed when told to. Raises OttrError."""
+        return undo.find_orphans(self._target(device), self._around, remove=remove)
+
+    def release(self, device: str) -> tuple[str, ...]:
+        """Let the next run try a device again at once: out of quarantine, no back-off, nobody's lease."""
+        stores, schedule = self._stores, self._stores.schedules.find(device)
+        released = []
+        if stores.leases.break_open(device_key(device)):
+            released.append("the lease that another run held")
+        if schedule.quarantined_at is not None:
+            released.append(f"the quarantine after {schedule.failures} failures: {schedule.failure}")
+        elif schedule.not_before is not None:
+            released.append(f"the wait until {schedule.not_before:%Y-%m-%dT%H:%M:%SZ}")
+        if schedule.quarantined_at is not None or schedule.not_before is not None:
+            stores.schedules.release(device)
+        return tuple(released)
+
+    def _target(self, device: str) -> Target:
+        """One host as a target, its login looked up. Raises InventoryError and RoutingError."""
+        [candidate, *others] = self.plan(Selection(device))
+        if others:
+            raise InventoryError(f"{device} means {len(others) + 1} hosts", hint="name one host")
+        if candidate.device is None or candidate.route is None:
+            raise RoutingError(
+                f"{device}: {candidate.reason}: {candidate.message}", hint=f"see `ottr explain {device}`"
+            )
+        self._logins.prepare([candidate.host])
+        return Target(candidate.device, candidate.route)
 
     def _run(
         self,

@@ -42,7 +42,6 @@ class IssuerSettings:
     issuer_names: tuple[str, ...] = ()
     """Globs over the RFC 4514 name of the leaf's issuer; empty: any."""
     key_type: KeyType = KeyType.EC256
-    fallback: str = ""
     staging: str = ""
     """Name of the issuer that stands in for this one under ``--staging``."""
     timeout_s: float = 30.0

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from ottr.model import EndpointProtocol
 
 _MAX_LINE = 4096
 _MAX_LINES = 100
+_ENDLESS = "the server talks without end"
 _LDAP_START_TLS = bytes.fromhex("301d02010177188016") + b"1.3.6.1.4.1.1466.20037"
 _POSTGRES_SSL_REQUEST = struct.pack("!II", 8, 80877103)
 
@@ -99,30 +100,28 @@ def _expect_reply(sock: socket.socket, code: str) -> None:
     One that begins with ``250-`` ends with a line that begins with ``250`` and no dash; FTP servers put any text
     in between.
     """
-    first = line = _read_line(sock)
-    lines = 1
+    lines = _read_lines(sock)
+    first = line = next(lines)
     while first[3:4] == "-" and (line[:3] != first[:3] or line[3:4] == "-"):
-        line = _read_line(sock)
-        lines = _count(lines)
+        line = next(lines)
     if not line.startswith(code):
         raise StartTlsRefused(f"expected {code}, the server said {line[:80]!r}")
 
 
 def _expect_line(sock: socket.socket, start_of_line: str) -> None:
     """Read lines until a tagged one, skipping IMAP's untagged ones."""
-    line = _read_line(sock)
-    lines = 1
+    lines = _read_lines(sock)
+    line = next(lines)
     while line.startswith("* ") and not start_of_line.startswith("*"):
-        line = _read_line(sock)
-        lines = _count(lines)
+        line = next(lines)
     if not line.startswith(start_of_line):
         raise StartTlsRefused(f"expected {start_of_line}, the server said {line[:80]!r}")
 
 
-def _count(lines: int) -> int:
-    if lines >= _MAX_LINES:
-        raise StartTlsRefused("the server talks without end")
-    return lines + 1
+def _read_lines(sock: socket.socket) -> Iterator[str]:
+    for _ in range(_MAX_LINES):
+        yield _read_line(sock)
+    raise StartTlsRefused(_ENDLESS)
 
 
 def _read_message(sock: socket.socket) -> bytes:
@@ -131,7 +130,7 @@ def _read_message(sock: socket.socket) -> bytes:
     if length & 0x80:
         length = int.from_bytes(_read(sock, length & 0x7F))
     if length > _MAX_LINE:
-        raise StartTlsRefused("the server talks without end")
+        raise StartTlsRefused(_ENDLESS)
     return _read(sock, length)
 
 
@@ -151,5 +150,5 @@ def _read_line(sock: socket.socket) -> str:
     while not line.endswith(b"\n"):
         line += _read(sock, 1)
         if len(line) > _MAX_LINE:
-            raise StartTlsRefused("the server talks without end")
+            raise StartTlsRefused(_ENDLESS)
     return line.decode("ascii", "replace").rstrip("\r\n")

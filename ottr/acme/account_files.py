@@ -53,6 +53,11 @@ class AccountFiles:
 
     def load_key(self, path: Path) -> jwk.JWKEC:
         """Read an account key that nobody else may read."""
+        if not path.exists():
+            raise IssuanceError(
+                f"{path} is missing",
+                hint=f"restore the account key from a backup, or remove {self._registration_path} to register anew",
+            )
         with _naming(path):
             mode = path.stat().st_mode & 0o777
             if mode & 0o077:

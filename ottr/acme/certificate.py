@@ -74,8 +74,15 @@ def check_leaf(leaf: x509.Certificate, issued: IssuedCertificate, request: Issue
             f" {leaf.not_after:%Y-%m-%dT%H:%M:%SZ}, and now is {now:%Y-%m-%dT%H:%M:%SZ}",
             hint="compare the clock of this machine with the true time",
         )
-    if not x509.is_chain(issued.leaf_pem, issued.chain_pem):
+    if not _is_chain(issued):
         raise WrongCertificate("the CA's chain is not in order: a certificate is not signed by the next one")
+
+
+def _is_chain(issued: IssuedCertificate) -> bool:
+    try:
+        return x509.is_chain(issued.leaf_pem, issued.chain_pem)
+    except ValueError:
+        return False
 
 
 def _split(response: HttpResponse, url: str) -> IssuedCertificate:

@@ -124,7 +124,7 @@ class AcmeIssuer:
             dns_names=request.dns_names,
             profile=request.profile or self._settings.profile,
             profile_required=self._settings.profile_required,
-            replaces=build_certificate_id(_parse(request.replaces_pem)) if request.replaces_pem else "",
+            replaces=_name_replaced(request.replaces_pem),
         )
         order = create_order(session, wish)
         log.ordered(order.url)
@@ -161,6 +161,14 @@ class AcmeIssuer:
         if order.status in ("pending", "ready"):
             return finalize_order(session, order, csr.der)
         return await_order(session, order), False
+
+
+def _name_replaced(leaf_pem: str) -> str:
+    """Name the certificate an order follows; empty when there is none, or none that has a name."""
+    try:
+        return build_certificate_id(x509.parse_certificate(leaf_pem)) if leaf_pem else ""
+    except ValueError:
+        return ""
 
 
 def _parse(leaf_pem: str) -> x509.Certificate:

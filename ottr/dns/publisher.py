@@ -15,7 +15,7 @@ from ottr.dns.delegation import follow_aliases
 from ottr.dns.propagation import wait_for_value
 from ottr.dns.resolver import Resolver, build_resolver, parse_servers
 from ottr.dns.zones import challenge_name, clean_name, longest_zone
-from ottr.errors import DnsError, SettingsError
+from ottr.errors import DnsError, DnsRefused, SettingsError
 from ottr.model import TxtRecord, Waiter
 from ottr.settings import SolverSettings
 
@@ -114,7 +114,7 @@ class ZonePublisher:
         zone = longest_zone(name, self._places)
         if zone is None:
             zones = ", ".join(sorted(self._places)) or "none"
-            raise DnsError(
+            raise DnsRefused(
                 f"no solver in ottr.yaml writes the zone of {name} (zones: {zones})",
                 hint="add the zone to a solver, or delegate the name by a CNAME into one of these zones",
             )

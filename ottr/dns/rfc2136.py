@@ -21,7 +21,7 @@ import dns.update
 from ottr.dns.options import SolverOptions
 from ottr.dns.servers import TRANSPORT_ERRORS, ServerAddress, describe_error, parse_server
 from ottr.dns.zones import longest_zone
-from ottr.errors import DnsError
+from ottr.errors import DnsError, DnsRefused
 from ottr.model import TxtRecord
 from ottr.settings import SolverSettings
 
@@ -68,7 +68,7 @@ class Rfc2136Solver:
     def _start_update(self, record: TxtRecord) -> dns.update.UpdateMessage:
         zone = longest_zone(record.name, self.zones)
         if zone is None:
-            raise DnsError(f"{record.name} is in none of the zones {', '.join(self.zones)}")
+            raise DnsRefused(f"{record.name} is in none of the zones {', '.join(self.zones)}")
         return dns.update.UpdateMessage(zone, keyring=self.key)
 
     def _send(self, update: dns.update.UpdateMessage, record: TxtRecord) -> None:
@@ -85,8 +85,6 @@ class Rfc2136Solver:
             ) from error
         if response.rcode() != dns.rcode.NOERROR:
             raise self._refused(record, dns.rcode.to_text(response.rcode()))
-        if not response.had_tsig:  # dnspython before 2.9 does not insist
-            raise self._unsigned(record)
 
     def _exchange(self, update: dns.update.UpdateMessage) -> dns.message.Message:
         """Try UDP, then TCP for the rest of the time; an update sent twice does what it does once."""
@@ -100,13 +98,13 @@ class Rfc2136Solver:
         return dns.query.tcp(update, self.server.address, left_s, self.server.port)
 
     def _unsigned(self, record: TxtRecord) -> DnsError:
-        return DnsError(
+        return DnsRefused(
             f"the answer of {self.server} to the update of {record.name} is not signed",
             hint="check that the server takes signed updates of this zone (its log says), and that it is the right one",
         )
 
     def _refused(self, record: TxtRecord, word: str) -> DnsError:
-        return DnsError(
+        return DnsRefused(
             f"the DNS server {self.server} refused the update of {record.name}: {word}", hint=_HINTS.get(word, "")
         )
 

@@ -44,7 +44,6 @@ _ISSUER = frozenset(
         "trust",
         "issuer_names",
         "key_type",
-        "fallback",
         "staging",
         "timeout",
         "order_timeout",
@@ -57,9 +56,8 @@ _ALGORITHMS = ("HS256", "HS384", "HS512")
 def read_issuers(entry: Entry, environment: Mapping[str, str]) -> Mapping[str, IssuerSettings]:
     """Return the issuers by name. Raises SettingsError."""
     entries = entry.items()
-    for other in ("fallback", "staging"):
-        for name, issuer in entries.items():
-            _check_other(issuer.items().get(other), name, entries)
+    for name, issuer in entries.items():
+        _check_other(issuer.items().get("staging"), name, entries)
     return {name: _read_issuer(name, issuer, environment) for name, issuer in entries.items()}
 
 
@@ -67,7 +65,7 @@ def find_default(issuers: Mapping[str, IssuerSettings], entry: Entry | None) -> 
     """Return the issuer of devices that name none: as said, else the only one that stands in for no other."""
     if entry is not None:
         return read_issuer_name(entry, issuers)
-    stand_ins = {other for issuer in issuers.values() for other in (issuer.fallback, issuer.staging)}
+    stand_ins = {issuer.staging for issuer in issuers.values()}
     names = [name for name in issuers if name not in stand_ins]
     return names[0] if len(names) == 1 else ""
 
@@ -109,7 +107,6 @@ def _read_issuer(name: str, entry: Entry, environment: Mapping[str, str]) -> Iss
         trust=_read_roots(fields.get("trust")),
         issuer_names=read_texts(fields["issuer_names"]) if "issuer_names" in fields else (),
         key_type=read_choice(fields["key_type"], KeyType) if "key_type" in fields else KeyType.EC256,
-        fallback=_text(fields, "fallback"),
         staging=_text(fields, "staging"),
         timeout_s=read_duration(fields["timeout"]) if "timeout" in fields else 30.0,
         order_timeout_s=read_duration(fields["order_timeout"]) if "order_timeout" in fields else 300.0,

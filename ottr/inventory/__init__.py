@@ -52,9 +52,14 @@ class CertificateFacts:
 class RecordResult:
     """Where facts were written, or why they were not."""
 
-    where: str = ""
-    """File; empty when nothing could be written."""
+    files: tuple[str, ...] = ()
+    """None when nothing could be written."""
     warning: str = ""
+
+    @property
+    def where(self) -> str:
+        """The files in words."""
+        return ", ".join(self.files)
 
 
 class Inventory(Protocol):

@@ -16,8 +16,11 @@ from ottr.errors import InventoryError
 from ottr.inventory import CertificateFacts, HostSecrets, InventoryHost, RecordResult, variables
 from ottr.inventory.cache import InventoryCache, build_key, configuration_files
 from ottr.inventory.child import ReaderChild
+from ottr.inventory.options import InventoryOptions
 from ottr.inventory.pattern import Ambiguous, HostIndex, select
 from ottr.model import Secret
+
+__all__ = ["AnsibleInventory", "Ask", "InventoryOptions"]
 
 Ask = Callable[[str], Secret]
 """Asks somebody at the terminal for a password; gets the vault id."""
@@ -31,43 +34,6 @@ _WANTED: Final = {
 
 # Of the answer to `open`, what is kept.
 _KEPT: Final = ("hosts", "groups", "defaults", "dynamic", "sources", "origins", "mismatch", "config")
-
-
-@dataclass(frozen=True, slots=True)
-class InventoryOptions:
-    """What Ansible's own commands take by the same names."""
-
-    sources: tuple[str, ...] = ()
-    """``-i``: files, folders, host lists; empty: as ``ANSIBLE_INVENTORY`` or ansible.cfg says."""
-    extra_vars: tuple[str, ...] = ()
-    """``-e``: ``key=value``, JSON, or ``@file``."""
-    vault_ids: tuple[str, ...] = ()
-    vault_password_files: tuple[str, ...] = ()
-    ask_vault_pass: bool = False
-    timeout_s: float = 900.0
-
-    def request(self) -> dict[str, Any]:
-        """Return the options as the reader takes them."""
-        return {
-            "sources": self.sources,
-            "extra_vars": self.extra_vars,
-            "vault_ids": self.vault_ids,
-            "vault_password_files": self.vault_password_files,
-            "ask_vault_pass": self.ask_vault_pass,
-        }
-
-    def files(self) -> tuple[str, ...]:
-        """Return the files that the options name besides the inventory."""
-        named = [text[1:] for text in self.extra_vars if text.startswith("@")]
-        named += [identity.rpartition("@")[2] for identity in self.vault_ids]
-        return tuple(str(Path(name).absolute()) for name in (*named, *self.vault_password_files))
-
-    def prompted(self) -> tuple[str, ...]:
-        """Return the vault ids whose password is to be asked for."""
-        asked = [vault_id.partition("@")[0] for vault_id in self.vault_ids if vault_id.endswith("@prompt")]
-        if self.ask_vault_pass or "prompt" in self.vault_ids:
-            asked.append("default")
-        return tuple(asked)
 
 
 @dataclass(slots=True)
@@ -97,6 +63,7 @@ class AnsibleInventory:
         self._opened = False
         self._contents: _Contents | None = None
         self._warnings: list[str] = []
+        self._recorded: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {}
         self._lock = threading.RLock()
 
     def __enter__(self) -> AnsibleInventory:
@@ -161,11 +128,18 @@ class AnsibleInventory:
             return RecordResult(warning=f"{host} comes from no file that could be written to")
         folders = hostvars.variable_folders(sources, working_folder=Path.cwd())
         home = hostvars.variable_folder(sources[origin])
-        return writeback.record(host, facts, folders=folders, home=home)
+        result = writeback.record(host, facts, folders=folders, home=home)
+        with self._lock:
+            self._recorded[host] = (writeback.variables_of(facts), result.files)
+        return result
 
     def close(self) -> None:
-        """End the child."""
+        """End the child; what was recorded meanwhile goes into the cache, so that it holds for the next run."""
         with self._lock:
+            recorded, self._recorded = self._recorded, {}
+            steady = self._contents is not None and self._contents.described.get("steady")
+            if recorded and steady and self._cache is not None:
+                self._cache.amend(self._key, recorded)
             if self._child is not None:
                 self._child.close()
             self._child, self._opened = None, False
@@ -249,18 +223,23 @@ class AnsibleInventory:
     def _load(self) -> _Contents:
         if self._contents is None and (self._child is not None or not self._recall()):
             answer = self._open()
-            contents = _Contents({name: answer[name] for name in _KEPT})
+            described = {name: answer[name] for name in _KEPT}
+            contents = _Contents(described)
             if contents.static:
-                self._read(contents, None)
+                used = self._read(contents, None)
+                facts = any(name.startswith("certificate_") for name in used["used"])
+                # Whether facts written later change nothing but themselves.
+                described["steady"] = not (facts or used["indirect"] or self._options.extra_vars)
                 self._keep(contents, answer["started_ns"])
             self._contents = contents
         if self._contents is None:
             raise InventoryError("the inventory could not be read")
         return self._contents
 
-    def _read(self, contents: _Contents, names: Sequence[str] | None) -> None:
+    def _read(self, contents: _Contents, names: Sequence[str] | None) -> dict[str, Any]:
         answer = self._ask_child({"operation": "variables", "hosts": names, **_WANTED})
         contents.rows.update((row[0], row) for row in answer["rows"])
+        return answer
 
     def _read_rows(self, contents: _Contents, names: Sequence[str]) -> None:
         missing = [name for name in names if name not in contents.rows]

@@ -46,6 +46,23 @@ class InventoryCache:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._write(self._path(key), json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
 
+    def amend(self, key: str, recorded: Mapping[str, tuple[Mapping[str, Any], Sequence[str]]]) -> None:
+        """Take over variables that Ottr itself wrote for hosts, if nothing else changed since. Never raises.
+
+        ``recorded`` has, by host, the variables and the files they were written to.
+        """
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            document = json.loads(self._path(key).read_bytes())
+            written = {path for _, files in recorded.values() for path in files}
+            files = _amend_files(document["files"], document["stats"], written)
+            if document["key"] != key or files is None:
+                return
+            for row in document["content"]["rows"]:
+                if row[0] in recorded:
+                    row[1].update(recorded[row[0]][0])
+            document.update(files=files, stats=take_stats(files))
+            self._write(self._path(key), json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
+
     def _path(self, key: str) -> Path:
         return self._folder / f"inventory-{key[:32]}.json"
 
@@ -59,6 +76,30 @@ class InventoryCache:
         except OSError:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _amend_files(files: Sequence[str], stats: Sequence[int], written: set[str]) -> list[str] | None:
+    """Return the files with those written; None when anything else changed.
+
+    Writing a file changes the folders above it: their content is compared, name by name.
+    """
+    known = set(files)
+    touched = written | {str(folder) for path in written for folder in Path(path).parents if str(folder) in known}
+    new = {
+        str(path)
+        for name in written
+        for path in (Path(name), *Path(name).parents)
+        if str(path) not in known and any(str(folder) in known for folder in path.parents)
+    }
+    found = take_stats(files)
+    for at, path in enumerate(files):
+        if path not in touched and found[4 * at : 4 * at + 4] != stats[4 * at : 4 * at + 4]:
+            return None
+    names = known | new
+    for folder in (path for path in (touched | new) - written if Path(path).is_dir()):
+        if any(not entry.name.startswith(".") and str(entry) not in names for entry in Path(folder).iterdir()):
+            return None
+    return sorted(names)
 
 
 def take_stats(files: Sequence[str]) -> list[int]:

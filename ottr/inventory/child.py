@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,7 @@ class ReaderChild:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 env=_environment(os.environ),
-                # An interrupt at the terminal is the parent's to handle.
+                # An interrupt at the terminal is the parent's to handle; and what sources start ends with the reader.
                 start_new_session=True,
             )
         except OSError as error:
@@ -85,8 +86,12 @@ class ReaderChild:
         try:
             self._process.wait(_END_WAIT_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self._kill()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def _read_line(self) -> bytes:
         pipe = self._process.stdout
@@ -98,7 +103,7 @@ class ReaderChild:
             selector.register(pipe, selectors.EVENT_READ)
             while b"\n" not in parts[-1]:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
-                    self._process.kill()
+                    self._kill()
                     raise InventoryError(
                         f"the inventory was not read within {self._timeout_s:g} s",
                         hint="a dynamic inventory source may hang; `ansible-inventory --list` shows it",

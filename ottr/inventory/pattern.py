@@ -68,7 +68,7 @@ def split(pattern: str) -> list[str]:
     if _SIMPLE.fullmatch(text):
         return [text]
     pieces = _PIECE.findall(text)
-    if "".join(pieces) != text.replace(":", "") or "::" in text or not pieces or _like_address(text, pieces):
+    if ":".join(pieces) != text or "::" in text or not pieces or _like_address(text, pieces):
         raise Ambiguous
     return [str(piece) for piece in pieces]
 
@@ -97,7 +97,9 @@ def _evaluate(index: HostIndex, terms: Sequence[str], unmatched: list[str]) -> l
     found: list[int] = []
     for term in plain or ["all"]:
         seen = set(found)
-        found.extend(number for number in _resolve(index, term, unmatched) if number not in seen)
+        # A host's own name means that host, also where a group has the same name; behind a sign it does not.
+        numbers = [index.numbers[term]] if term in index.numbers else _resolve(index, term, unmatched)
+        found.extend(number for number in numbers if number not in seen)
     for term in (term for term in terms if term[0] == "&"):
         keep = set(_resolve(index, term[1:], unmatched))
         found = [number for number in found if number in keep]
@@ -111,8 +113,6 @@ def _resolve(index: HostIndex, term: str, unmatched: list[str]) -> list[int]:
     """One term without its sign, as numbers of hosts; a host may come more than once, as subscripts count."""
     if not term:
         raise InventoryError("a pattern has a sign with nothing after it")
-    if term in index.numbers:
-        return [index.numbers[term]]
     expression, part = _split_subscript(term)
     found = list(_enumerate(index, expression))
     if not found and expression not in index.groups and expression != "all":

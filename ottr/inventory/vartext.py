@@ -93,11 +93,13 @@ def _replace(text: str, key: yaml.Node, value: yaml.Node, new: str) -> str:
     start, end = value.start_mark.index, value.end_mark.index
     if start < key.end_mark.index:
         raise NotEditable(f"{key.value} is an alias of another value")
+    if not isinstance(value, yaml.ScalarNode):
+        raise NotEditable(f"{key.value} is not a single value")
     if start == end:  # a key without a value
         return f"{text[:start]} {new}{text[end:]}"
     old = text[start:end]
-    # A block ends where the next token begins: what lies between is not its own.
-    tail = old[len(old.rstrip()) :] if isinstance(value, yaml.CollectionNode) or old[:1] in "|>" else ""
+    # A block scalar reaches to the start of the line where the next token is.
+    tail = old[len(old.rstrip()) :] if value.style in ("|", ">") else ""
     return f"{text[:start]}{new}{tail}{text[end:]}"
 
 

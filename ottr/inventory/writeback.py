@@ -55,7 +55,7 @@ def record(host: str, facts: CertificateFacts, *, folders: Sequence[Path], home:
             _write(document)
     except (OSError, NotEditable) as error:
         return RecordResult(warning=f"the certificate of {host} is not written to the inventory: {error}")
-    return RecordResult(where=", ".join(str(document.path) for document in changing))
+    return RecordResult(tuple(str(document.path) for document in changing))
 
 
 def variables_of(facts: CertificateFacts) -> dict[str, str | bool]:

@@ -16,6 +16,7 @@ from ottr.lab.network import Network, claim_network
 from ottr.lab.nginx import Nginx
 from ottr.lab.pebble import Pebble
 from ottr.lab.process import Process
+from ottr.lab.sessions import end_sessions
 from ottr.lab.sshd import ADDRESSES_PER_SSHD, Sshd, write_key_pair
 
 _ZONE = "lab.test"
@@ -97,7 +98,8 @@ class Lab:
         addresses = [self.network.address(number) for number in range(_FIRST_HOST, _FIRST_HOST + self.count)]
         for first in range(0, self.count, self._hosts_per_sshd):
             some = addresses[first : first + self._hosts_per_sshd]
-            yield Sshd(self.folder / "ssh" / f"sshd{first + 1}", some, _SSH_PORT, authorized_key)
+            folder = self.folder / "ssh" / f"sshd{first + 1}"
+            yield Sshd(folder, some, _SSH_PORT, authorized_key, mark=str(self.folder))
 
     def _build_hosts(self) -> Iterator[Host]:
         places = [(sshd, address) for sshd in self.sshds for address in sshd.addresses]
@@ -121,6 +123,7 @@ class Lab:
             process.begin_stop()
         for process in self._processes:
             process.stop()
+        end_sessions(str(self.folder))
 
     def _write_files(self) -> None:
         self.write_trust()

@@ -47,7 +47,7 @@ class Apache:
         command = (find_program("apache2"), "-f", str(folder / "apache.conf"))
         self.test_command = (*command, "-t")
         self.reload_command = (*command, "-k", "graceful")
-        self.process = Process((*command, "-DFOREGROUND"), log=folder / "apache.log", listens=(address, port))
+        self.process = Process((*command, "-DFOREGROUND"), log=folder / "apache.log", listens=[(address, port)])
 
     def __enter__(self) -> Self:
         self.fullchain.parent.mkdir(parents=True)

@@ -112,7 +112,7 @@ class Bind:
         self._secondaries = tuple(secondaries)
         self._primary = primary
         command = (_unconfined_named(folder), "-g", "-4", "-n", "1", "-c", str(folder / "named.conf"))
-        self.process = Process(command, log=folder / "named.log", listens=(address, port), folder=folder)
+        self.process = Process(command, log=folder / "named.log", listens=[(address, port)], folder=folder)
 
         self._stack = ExitStack()
 

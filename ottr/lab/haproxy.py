@@ -39,7 +39,7 @@ class Haproxy:
         self.test_command = (program, "-c", "-q", "-f", configuration)
         self.reload_command = ("sh", "-c", f"kill -s USR2 $(cat {pid_file})")
         command = (program, "-W", "-db", "-f", configuration, "-p", pid_file)
-        self.process = Process(command, log=folder / "haproxy.log", listens=(address, port))
+        self.process = Process(command, log=folder / "haproxy.log", listens=[(address, port)])
 
     def __enter__(self) -> Self:
         self.combined.parent.mkdir(parents=True)

@@ -15,6 +15,7 @@ from typing import Self
 from ottr.errors import LabError
 from ottr.lab.nginx import Nginx
 from ottr.lab.process import Process, find_program
+from ottr.lab.sessions import MARK
 from ottr.lab.sshd import Sshd
 
 SUDO_USER = "ottr"
@@ -28,7 +29,7 @@ _FIRST_UID = 47100
 
 _PAM = "auth required pam_unix.so\naccount required pam_unix.so\nsession required pam_unix.so\n"
 _SUDOERS = f"""\
-Defaults !lecture, timestamp_timeout=0
+Defaults !lecture, timestamp_timeout=0, env_keep += "{MARK}"
 root ALL=(ALL:ALL) ALL
 {SUDO_USER} ALL=(ALL:ALL) NOPASSWD: ALL
 {ASKED_USER} ALL=(ALL:ALL) ALL

@@ -66,7 +66,7 @@ class Nginx:
         command = (find_program("nginx"), *files)
         self.test_command = (*command, "-t", "-q")
         self.reload_command = (*command, "-s", "reload")
-        self.process = Process((*within, *command), log=folder / "nginx.log", listens=(address, port))
+        self.process = Process((*within, *command), log=folder / "nginx.log", listens=[(address, port)])
         self._lifetime = lifetime
 
     def __enter__(self) -> Self:

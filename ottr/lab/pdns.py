@@ -66,7 +66,7 @@ class PowerDns:
         self.api_key = secrets.token_urlsafe(24)
         self._api_port = api_port
         command = ("pdns_server", f"--config-dir={folder}", "--daemon=no", "--guardian=no", "--disable-syslog=yes")
-        self.process = Process(command, log=folder / "pdns.log", listens=(address, api_port), folder=folder)
+        self.process = Process(command, log=folder / "pdns.log", listens=[(address, api_port)], folder=folder)
 
     def __enter__(self) -> Self:
         self.prepare()

@@ -61,7 +61,7 @@ class Pebble:
                 f"-strict={str(strict).lower()}",
             ),
             log=folder / "pebble.log",
-            listens=(address, _PORT),
+            listens=[(address, _PORT), (address, _MANAGEMENT_PORT)],
             environment={
                 "PEBBLE_VA_NOSLEEP": "1" if nosleep else "0",
                 "PEBBLE_WFE_NONCEREJECT": str(nonce_reject),

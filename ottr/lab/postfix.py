@@ -43,6 +43,9 @@ proxymap unix - - n - - proxymap
 cleanup unix n - n - 0 cleanup
 """
 
+# The master changes its user for a moment, upon which the kernel forgets that it is to end with its parent.
+_KEEPER = '"$@" & trap "kill $!" TERM; wait $!; wait $!'
+
 
 class Postfix:
     """A private Postfix at ``address:port``; starts with a self-signed certificate for ``server_name``.
@@ -62,7 +65,9 @@ class Postfix:
         self.reload_command = (*command, "reload")
         # Not `postfix start-fg`: that is a chain of shells, whose end leaves the master alive.
         master = ("/usr/lib/postfix/sbin/master", "-c", str(folder / "etc"), "-d")
-        self.process = Process(master, log=folder / "postfix.log", listens=(address, port))
+        self.process = Process(
+            ("sh", "-c", _KEEPER, "keeper", *master), log=folder / "postfix.log", listens=[(address, port)]
+        )
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:

@@ -78,7 +78,7 @@ def run_postgresql(address: str, port: int = 5432) -> Iterator[Postgresql]:
         process = Process(
             command,
             log=folder / "postgresql.log",
-            listens=(address, port),
+            listens=[(address, port)],
             folder=folder,
             user=user,
             stop_signal=signal.SIGQUIT,  # immediate shutdown: nothing here is worth a checkpoint

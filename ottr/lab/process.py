@@ -31,7 +31,7 @@ def find_program(name: str) -> str:
 class Process:
     """One child in the foreground; its output is kept in ``log``.
 
-    It is ready when the file ``ready`` exists and ``listens`` (address and port) answers, as far as they are given.
+    It is ready when the file ``ready`` exists and every address and port of ``listens`` answers.
     It is in a process group of its own, so that Ctrl-C on a terminal reaches us and not the servers, and it gets
     ``stop_signal`` when the thread that started it ends: start from a thread that lives as long as the lab.
     """
@@ -41,7 +41,7 @@ class Process:
         argv: Sequence[str],
         *,
         log: Path,
-        listens: tuple[str, int] | None = None,
+        listens: Sequence[tuple[str, int]] = (),
         ready: Path | None = None,
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
@@ -52,7 +52,7 @@ class Process:
     ) -> None:
         self.argv = tuple(argv)
         self.log = log
-        self.listens = listens
+        self.listens = tuple(listens)
         self._ready = ready
         self._environment = {**os.environ, **(environment or {})}
         self._folder = folder
@@ -143,18 +143,18 @@ class Process:
         self.__enter__()
 
     def _answers(self) -> bool:
-        if self._ready is not None and not self._ready.exists():
-            return False
-        if self.listens is None:
-            return True
-        try:
-            with socket.create_connection(self.listens, timeout=1.0):
-                return True
-        except OSError:
-            return False
+        return (self._ready is None or self._ready.exists()) and all(map(_is_open, self.listens))
 
     def _log_end(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]
+
+
+def _is_open(place: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection(place, timeout=1.0):
+            return True
+    except OSError:
+        return False
 
 
 def _die_with_parent(stop_signal: signal.Signals, user: str) -> list[str]:

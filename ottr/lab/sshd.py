@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from ottr.errors import LabError
 from ottr.lab.process import Process, find_program
+from ottr.lab.sessions import MARK, end_sessions
 
 ADDRESSES_PER_SSHD = 16
 """MAX_LISTEN_SOCKS of OpenSSH's sshd.c."""
@@ -38,7 +39,7 @@ AllowTcpForwarding yes
 MaxStartups 1000
 PerSourceMaxStartups none
 MaxSessions 50
-SetEnv SHLVL=3
+SetEnv SHLVL=3 "{mark}"
 Subsystem sftp internal-sftp
 LogLevel INFO
 """
@@ -57,6 +58,7 @@ def write_key_pair(path: Path) -> str:
 class Sshd:
     """An sshd that lets ``authorized_key`` (a public line) in as ``user``, the user who runs the lab.
 
+    What logins started ends with the block, known by ``mark`` (default: the folder).
     ``host_public_key`` is its public line, ``known_hosts`` what a client must know. ``extra`` are lines of
     sshd_config that win over ours; ``within`` is a command prefix that enters another namespace.
     """
@@ -68,6 +70,7 @@ class Sshd:
         port: int,
         authorized_key: str,
         *,
+        mark: str = "",
         extra: str = "",
         within: Sequence[str] = (),
     ) -> None:
@@ -80,9 +83,10 @@ class Sshd:
         self.host_key = folder / "host_key"
         self.host_public_key = ""
         self._authorized_key = authorized_key
+        self._mark = mark or str(folder)
         self._extra = extra
         command = (*within, find_program("sshd"), "-D", "-e", "-f", str(folder / "sshd_config"))
-        self.process = Process(command, log=folder / "sshd.log", listens=(addresses[0], port), ends_descendants=True)
+        self.process = Process(command, log=folder / "sshd.log", listens=[(addresses[0], port)], ends_descendants=True)
 
     def __enter__(self) -> Self:
         self.prepare()
@@ -91,6 +95,7 @@ class Sshd:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.process.stop()
+        end_sessions(self._mark)
 
     @property
     def known_hosts(self) -> str:
@@ -111,6 +116,7 @@ class Sshd:
                 host_key=self.host_key,
                 authorized_keys=self.folder / "authorized_keys",
                 pam="yes" if _is_locked(self.user) else "no",
+                mark=f"{MARK}={self._mark}",
                 extra=self._extra,
             )
         )

@@ -45,6 +45,11 @@ def run(target: Target, around: Surroundings, decide: Decide, watch: Watcher) ->
             result = _run_leased(target, around, decide, watch, blank)
     except DeviceLeased as error:
         result = replace(blank, outcome=Outcome.SKIPPED, reason="leased", error=error.report)
+    except JournalError:
+        raise
+    except Exception as error:  # a bug around the rotation: the other devices go on
+        log.exception("%s: unexpected", target.device.name)
+        result = replace(blank, error=report(error))
     return replace(result, finished=around.clock())
 
 
@@ -95,7 +100,7 @@ def _run_rotation(
         return aftermath.rotated(target, around, rotation, sessions, blank)
     except (DeviceLeased, JournalError):
         raise
-    except Exception as error:  # the one place that swallows: a device's trouble stays with the device
+    except Exception as error:  # whatever it is: a device's trouble stays with the device
         return _failed(target, around, rotation, error, blank)
     finally:
         sessions.close()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ottr.errors import ConfigurationError
 from ottr.model import Outcome, RotationResult
@@ -19,7 +20,12 @@ Unit = Sequence[Target]
 
 RotateOne = Callable[[Target], RotationResult]
 
+T = TypeVar("T")
+
 Prepare = Callable[[Sequence[Unit]], None]
+
+GOOD = frozenset({Outcome.ROTATED, Outcome.PLANNED, Outcome.NOT_DUE})
+"""After these the next member of an HA group has its turn."""
 
 BAD = frozenset({Outcome.FAILED, Outcome.ROLLED_BACK, Outcome.STRANDED, Outcome.UNREACHABLE})
 
@@ -70,6 +76,13 @@ def run(
                 stop.set("max_fail_percentage was exceeded")
 
 
+def each(targets: Sequence[Target], look: Callable[[Target], Sequence[T]], forks: int, stop: Stop) -> Iterator[T]:
+    """Look at devices, many at once; what is found comes in the order of the targets."""
+    with ThreadPoolExecutor(max_workers=forks, thread_name_prefix="ottr") as pool:
+        for found in pool.map(lambda target: () if stop else look(target), targets):
+            yield from found
+
+
 def batches(units: Sequence[Unit], serial: Sequence[str]) -> Iterator[Sequence[Unit]]:
     """Cut the units into batches, as Ansible's ``serial`` does."""
     sizes = [batch_size(text, len(units)) for text in serial] or [len(units)]
@@ -110,7 +123,7 @@ def _run_unit(unit: Unit, rotate_one: RotateOne, stop: Stop) -> list[RotationRes
         name = target.device.name
         if stop:
             results.append(RotationResult(name, Outcome.INTERRUPTED, reason=stop.reason))
-        elif results and results[-1].outcome not in (Outcome.ROTATED, Outcome.NOT_DUE):
+        elif results and results[-1].outcome not in GOOD:
             results.append(RotationResult(name, Outcome.SKIPPED, reason="ha_peer_failed"))
         else:
             results.append(rotate_one(target))

@@ -67,7 +67,8 @@ def _read_route(
         module=module,
         conditions=_read_match(keys["match"], issuers) if "match" in keys else (),
         options=options,
-        **{**common, "endpoints": apply_driver(common.get("endpoints", (EndpointRule(),)), module, options)},
+        filled=apply_driver(common.get("endpoints", (EndpointRule(),)), module, options),
+        **common,
     )
     if 0 < rule.dead_man_s <= rule.verify_timeout_s:
         hint = "a device would go back by itself while it is being verified; dead_man: 0 switches it off"

@@ -63,7 +63,7 @@ class Router:
         variables = device.variables
         own = "ottr_options" in variables or "ottr_endpoints" in variables or "ottr_endpoint" in variables
         if not own:
-            return _build_route(rule, issuer, rule.options, resolve_endpoints(rule.endpoints, device))
+            return _build_route(rule, issuer, rule.options, resolve_endpoints(rule.filled, device))
         return _build_own_route(rule, device, issuer)
 
     def explain(self, device: Device) -> tuple[Trial, ...]:

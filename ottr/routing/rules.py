@@ -38,6 +38,9 @@ class RouteRule:
     key_type: KeyType | None = None
     profile: str = ""
     endpoints: tuple[EndpointRule, ...] = (EndpointRule(),)
+    """As the operator has them; ports and protocols may be open."""
+    filled: tuple[EndpointRule, ...] = ()
+    """The same with ports and protocols, given the route's own options."""
     renew_before_s: float | None = None
     renew_fraction: float | None = None
     revoke_superseded: bool = False

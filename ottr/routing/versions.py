@@ -198,17 +198,18 @@ def _within(span: _Span, clause: Specifier) -> bool:
     """Whether every version of a span is surely in a clause."""
     if clause.operator == "!=":
         return _intersect((span, _outer(Specifier(f"=={clause.version}")))).empty
-    return _inner(clause).holds(span)
+    return _outer(clause).holds(span) and not _may_hold_left_out(span, clause)
 
 
-def _inner(clause: Specifier) -> _Span:
-    """A span of nothing but versions of a clause; PEP 440 leaves some out of ``<V`` and ``>V``."""
-    outer = _outer(clause)
-    if clause.operator == "<" and not Version(clause.version).is_prerelease:
-        return _Span(high=_prefix(Version(clause.version).release).low, high_in=False)
-    if clause.operator == ">" and not Version(clause.version).is_postrelease:
-        return _Span(low=_prefix(Version(clause.version).release).high)
-    return outer
+def _may_hold_left_out(span: _Span, clause: Specifier) -> bool:
+    """Whether a span may hold what PEP 440 leaves out: post-releases of V from ``>V``, prereleases from ``<V``."""
+    if clause.operator == ">" and span.low is not None:
+        version = Version(clause.version)
+        return not version.is_postrelease and Version(span.low.base_version) == Version(version.base_version)
+    if clause.operator == "<":
+        version = Version(clause.version)
+        return not version.is_prerelease and not _Span(high=_prefix(version.release).low, high_in=False).holds(span)
+    return False
 
 
 def _prefix(release: tuple[int, ...]) -> _Span:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ottr import x509
 from ottr.model import IssuedCertificate
 from ottr.policy import Known
-from ottr.state.database import Database
+from ottr.state.database import Database, upsert
 from ottr.state.journal import Record
 from ottr.state.schema import certificate, observation
 
@@ -153,10 +153,8 @@ def mark_superseded(connection: sa.Connection, device: str, sha256: str, at: dat
 
 def write_observation(connection: sa.Connection, seen: Observation) -> None:
     """Replace what was last seen at an endpoint."""
-    this = (observation.c.device == seen.device) & (observation.c.endpoint == seen.endpoint)
-    values = {"at": seen.at, "sha256": seen.sha256, "problem": seen.problem}
-    if connection.execute(observation.update().where(this).values(values)).rowcount == 0:
-        connection.execute(observation.insert(), values | {"device": seen.device, "endpoint": seen.endpoint})
+    key = {"device": seen.device, "endpoint": seen.endpoint}
+    upsert(connection, observation, key, {"at": seen.at, "sha256": seen.sha256, "problem": seen.problem})
 
 
 def _row(leaf: x509.Certificate, issued: IssuedCertificate) -> dict[str, Any]:

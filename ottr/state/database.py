@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,19 +24,18 @@ BUSY_TIMEOUT_S = 10.0
 class Database:
     """Transactions over the state; every failure of the database is a JournalError."""
 
-    def __init__(self, url: Secret) -> None:
-        try:
-            self._url = sa.make_url(url.reveal())
-        except sa.exc.ArgumentError as error:
-            raise JournalError(
-                "the state URL cannot be understood",
-                hint="state.url in ottr.yaml is an SQLAlchemy URL such as sqlite:////var/lib/ottr/state.db",
-            ) from error
+    def __init__(self, url: Secret, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        self._url = _parse_url(url)
+        self._busy_timeout_s = busy_timeout_s
         self._sqlite = self._url.get_backend_name() == "sqlite"
         self._writing: AbstractContextManager[Any] = threading.Lock() if self._sqlite else nullcontext()
         with self._translated():
             self._engine = self._create_engine()
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self._engine.dispose()
+                raise
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -57,10 +57,9 @@ class Database:
 
     def _create_engine(self) -> sa.Engine:
         if not self._sqlite:
-            return sa.create_engine(self._url, pool_size=10, max_overflow=40, pool_pre_ping=True)
-        if self._url.database:
-            Path(self._url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        engine = sa.create_engine(self._url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
+            return _create_postgresql(self._url)
+        Path(self._url.database or "").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        engine = sa.create_engine(self._url, connect_args={"timeout": self._busy_timeout_s, "check_same_thread": False})
         event.listen(engine, "connect", _tune_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -84,8 +83,53 @@ class Database:
         try:
             yield
         except (sa.exc.SQLAlchemyError, OSError) as error:
-            where = self._url.render_as_string(hide_password=True)
+            where = self._url.set(query={}).render_as_string(hide_password=True)
             raise JournalError(f"the state database {where}: {_first_line(error)}", hint=_hint(error)) from error
+
+
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    key: Mapping[str, Any],
+    values: Mapping[str, Any],
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Change a row or make it, then with ``more`` columns; another process may make it at the same moment."""
+    change = table.update().where(*(table.c[name] == value for name, value in key.items())).values(**values)
+    if connection.execute(change).rowcount:
+        return
+    try:
+        with connection.begin_nested():
+            connection.execute(table.insert(), {**more, **values, **key})
+    except sa.exc.IntegrityError:
+        connection.execute(change)
+
+
+def _parse_url(url: Secret) -> sa.URL:
+    """Not ``from`` SQLAlchemy's error, which may hold a piece of the password."""
+    try:
+        parsed = sa.make_url(url.reveal())
+    except (sa.exc.ArgumentError, ValueError):
+        parsed = sa.URL.create("unknown")
+    backend = parsed.get_backend_name()
+    in_memory = backend == "sqlite" and parsed.database in (None, "", ":memory:")
+    if in_memory or backend not in ("sqlite", "postgresql"):
+        raise JournalError(
+            "the state URL is not that of an SQLite file or a PostgreSQL database",
+            hint="state.url in ottr.yaml is an SQLAlchemy URL such as sqlite:////var/lib/ottr/state.db; in a password "
+            "@, :, / and % are written as %40, %3A, %2F and %25",
+        )
+    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
+
+
+def _create_postgresql(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(url, pool_size=10, max_overflow=40, pool_pre_ping=True)
+    except ImportError as error:
+        raise JournalError(
+            f"the state database needs a library that is not installed: {error}",
+            hint="pip install 'ottr[postgresql]'",
+        ) from error
 
 
 def _tune_sqlite(connection: Any, record: Any) -> None:

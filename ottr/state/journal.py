@@ -188,17 +188,9 @@ class Journal:
             return [_record(row) for row in connection.execute(query)]
 
     def _load_installation(self) -> str:
-        query = sa.select(installation.c.id)
+        """Made with the tables, so that there is only one whoever comes first."""
         with self._database.read() as connection:
-            found = connection.execute(query).scalar()
-        if found is not None:
-            return str(found)
-        with self._database.write() as connection:
-            found = connection.execute(query).scalar()
-            if found is None:
-                found = _random_text(4)
-                connection.execute(installation.insert(), {"id": found})
-        return str(found)
+            return str(connection.execute(sa.select(installation.c.id)).scalar_one())
 
 
 def ending(rotation_id: str, state: State, at: datetime) -> Also:
@@ -213,11 +205,7 @@ def device_key(device: str) -> str:
 
 
 def _new_id() -> str:
-    return _random_text(12)
-
-
-def _random_text(length: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+    return "".join(secrets.choice(_ALPHABET) for _ in range(12))
 
 
 def _columns(record: Record) -> dict[str, Any]:

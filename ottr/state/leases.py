@@ -113,10 +113,10 @@ class Leases:
             self.give_back(key)
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def kept(self, heartbeat_s: float = HEARTBEAT_S) -> Iterator[None]:
         """Prolong all leases of this owner from a thread of its own while the block runs."""
         done = threading.Event()
-        heart = threading.Thread(target=self._beat, args=(done,), name="ottr-leases", daemon=True)
+        heart = threading.Thread(target=self._beat, args=(done, heartbeat_s), name="ottr-leases", daemon=True)
         heart.start()
         try:
             yield
@@ -124,8 +124,8 @@ class Leases:
             done.set()
             heart.join()
 
-    def _beat(self, done: threading.Event) -> None:
-        while not done.wait(HEARTBEAT_S):
+    def _beat(self, done: threading.Event, heartbeat_s: float) -> None:
+        while not done.wait(heartbeat_s):
             try:
                 with self._database.write() as connection:
                     mine = lease.c.owner == self._owner.token

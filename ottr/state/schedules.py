@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ottr.model import Clock, ErrorReport
-from ottr.state.database import Database
+from ottr.state.database import Database, upsert
 from ottr.state.schema import schedule
 
 BACK_OFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
@@ -90,10 +90,9 @@ class Schedules:
         self._put(window.device, {name: getattr(window, name) for name in names})
 
     def _put(self, device: str, values: dict[str, Any]) -> None:
+        none = {"failures": 0, "failure_kind": "", "failure": ""}
         with self._database.write() as connection:
-            if connection.execute(schedule.update().where(schedule.c.device == device).values(values)).rowcount == 0:
-                fresh = {"failures": 0, "failure_kind": "", "failure": ""}
-                connection.execute(schedule.insert(), fresh | values | {"device": device})
+            upsert(connection, schedule, {"device": device}, values, none)
 
 
 def _schedule(row: sa.Row[Any]) -> Schedule:

@@ -48,7 +48,7 @@ class StateView:
 
     def _served(self, device: str, facts: CertificateFacts | None) -> str | None:
         """The first thing seen that is not the known certificate, else that certificate, else None."""
-        seen = [one.sha256 for one in self.observations.get(device, ())]
+        seen = [one.sha256 for one in self.observations.get(device, ()) if one.sha256]
         others = [sha256 for sha256 in seen if facts is None or sha256 != facts.sha256]
         return next(iter(others or seen), None)
 
@@ -71,7 +71,7 @@ def load_view(
 
 
 def half_installed(journal: Journal, record: Record) -> bool:
-    """Whether an install was begun and neither verified nor rolled back."""
+    """Whether an install was begun and not rolled back; verified or not, the rotation is to be ended."""
     for entry in reversed(journal.entries(record.id)):
         if entry.step is Step.INSTALL:
             return True

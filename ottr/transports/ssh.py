@@ -34,6 +34,7 @@ MAX_OUTPUT = 1 << 20
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
 _IDLE_POLL_S = 5.0
+_CONNECT_FAILED = 2  # SSH_OPEN_CONNECT_FAILED, RFC 4254 section 5.1
 _KEX = (
     "curve25519-sha256@libssh.org",
     "ecdh-sha2-nistp256",
@@ -120,7 +121,8 @@ def translated(name: str, doing: str) -> Iterator[None]:
     except socket.gaierror as error:
         raise DeviceUnreachable(f"the address of {name} cannot be found: {error.strerror}") from error
     except ChannelException as error:
-        raise DeviceRejected(f"{name} refused a channel ({doing}): {error.text}") from error
+        kind = DeviceUnreachable if error.code == _CONNECT_FAILED else DeviceRejected
+        raise kind(f"{name} cannot be reached ({doing}): {error.text}") from error
     except (SSHException, EOFError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "connection lost"
         raise DeviceUnreachable(f"{name} cannot be reached ({doing}): {reason}") from error
@@ -185,7 +187,8 @@ def _dial(through: Transport | None, hop: Hop, timeout_s: float) -> Callable[[],
 
     def dial() -> Any:
         if through is not None:
-            return through.open_channel("direct-tcpip", (hop.host, hop.port), ("127.0.0.1", 0), timeout=timeout_s)
+            place = (hop.host, hop.port)
+            return _Tunnel(through.open_channel("direct-tcpip", place, ("127.0.0.1", 0), timeout=timeout_s))
         stream = socket.create_connection((hop.host, hop.port), timeout=timeout_s)
         # Without it each small packet waits for the acknowledgement of the one before (40 ms on Linux).
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -193,6 +196,26 @@ def _dial(through: Transport | None, hop: Hop, timeout_s: float) -> Callable[[],
         return stream
 
     return dial
+
+
+class _Tunnel:
+    """A channel of a jump host in the place of a socket. A channel complains when it is closed after its transport."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self.send = channel.send
+        self.recv = channel.recv
+        self.settimeout = channel.settimeout
+        self._closed = False  # paramiko looks at it, as sockets have it
+
+    def shutdown(self, how: int) -> None:
+        del how
+        self.close()
+
+    def close(self) -> None:
+        self._closed = True
+        with contextlib.suppress(EOFError, OSError, SSHException):
+            self._channel.close()
 
 
 def _negotiate(dial: Callable[[], Any], check: HostKeyCheck, name: str, timeout_s: float) -> Transport:

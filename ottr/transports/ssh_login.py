@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -51,33 +52,33 @@ class Login:
 def log_in(transport: Transport, login: Login, name: str) -> None:
     """Authenticate. Raises AuthenticationFailed or DeviceUnreachable."""
     tried: list[str] = []
-    for what, attempt in _attempts(transport, login):
-        tried.append(what)
-        try:
-            if not attempt():
-                return
-            # A list of methods: accepted so far, and the server wants another one besides.
-        except AuthenticationException as error:
-            if not transport.is_active():
-                if len(tried) == 1:
-                    raise DeviceUnreachable(f"{name} ended the connection while logging in") from error
-                break
-        except SSHException as error:
-            if not transport.is_active():
-                raise DeviceUnreachable(f"{name} ended the connection while logging in: {error}") from error
+    with closing(_attempts(transport, login)) as attempts:
+        for what, attempt in attempts:
+            tried.append(what)
+            try:
+                if not attempt():
+                    return
+                # A list of methods: accepted so far, and the server wants another one besides.
+            except SSHException as error:
+                if transport.is_active():
+                    continue
+                if len(tried) > 1 and isinstance(error, AuthenticationException):
+                    break  # the server counts the tries
+                raise DeviceUnreachable(f"{name} ended the connection while logging in") from error
     raise AuthenticationFailed(
         f"{name} refused the login of {login.username!r}; tried: {', '.join(tried) or 'nothing, there is no login'}"
     )
 
 
-def _attempts(transport: Transport, login: Login) -> Iterator[tuple[str, Callable[[], list[str]]]]:
+def _attempts(transport: Transport, login: Login) -> Generator[tuple[str, Callable[[], list[str]]]]:
     user = login.username
     for file in login.key_files:
         key = load_private_key(file, login.passphrase)
         yield f"key {file}", lambda key=key: transport.auth_publickey(user, key)  # type: ignore[misc]
     if login.agent and os.environ.get("SSH_AUTH_SOCK"):
-        for agent_key in Agent().get_keys():
-            yield "a key of the agent", lambda key=agent_key: transport.auth_publickey(user, key)  # type: ignore[misc]
+        with closing(Agent()) as agent:
+            for agent_key in agent.get_keys():
+                yield "a key of the agent", lambda key=agent_key: transport.auth_publickey(user, key)  # type: ignore[misc]
     for file in login.optional_key_files:
         if not Path(file).expanduser().exists():
             continue

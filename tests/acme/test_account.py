@@ -9,6 +9,8 @@ import hmac
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,20 +45,27 @@ def test_key_and_url_are_kept_and_private(proxy, make_issuer, folder):
     assert json.loads((folder / "account.json").read_text())["url"] == url
 
 
-def test_two_processes_at_once_register_one_account(proxy, tmp_path):
+def test_processes_at_once_register_one_account(proxy, tmp_path):
     program = (
         "import sys; from pathlib import Path; from ottr.acme.issuer import AcmeIssuer;"
         "from ottr.settings import IssuerSettings;"
         "settings = IssuerSettings('test', sys.argv[1], ca_bundle=Path(sys.argv[2]), terms_of_service_agreed=True);"
-        "issuer = AcmeIssuer(settings, None, Path(sys.argv[3])); sys.stdin.read(1); print(issuer.account_url())"
+        "issuer = AcmeIssuer(settings, None, Path(sys.argv[3])); issuer.directory(); print('ready', flush=True);"
+        "sys.stdin.read(1); print(issuer.account_url())"
     )
     argv = [sys.executable, "-c", program, proxy.directory, str(proxy.ca_bundle), str(tmp_path / "state")]
-    processes = [
-        subprocess.Popen(argv, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in "123"
-    ]
-    urls = [process.communicate("x", timeout=60)[0] for process in processes]
-    assert len(set(urls)) == 1
-    assert urls[0].startswith("https://")
+    with ExitStack() as stack:
+        start = partial(
+            subprocess.Popen, argv, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        processes = [stack.enter_context(start()) for _ in range(3)]
+        assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+        for process in processes:
+            process.stdin.write("x")
+            process.stdin.flush()
+        urls = {process.stdout.readline() for process in processes}
+    assert len(urls) == 1
+    assert urls.pop().startswith("https://")
     assert proxy.count("POST /sign-me-up") == 1
 
 
@@ -104,6 +113,14 @@ def test_key_of_another_kind_is_refused(proxy, make_issuer, folder, kind):
     )
     with pytest.raises(IssuanceError, match="not a P-256 private key"):
         make_issuer(proxy).account_url()
+
+
+def test_lost_key(proxy, make_issuer, folder):
+    make_issuer(proxy).account_url()
+    (folder / "key.pem").unlink()
+    with pytest.raises(IssuanceError, match=r"key\.pem is missing") as raised:
+        make_issuer(proxy).account_url()
+    assert "backup" in raised.value.hint
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"url": "u", "directory": "d", "contact": 7}'])

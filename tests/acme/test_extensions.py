@@ -91,6 +91,10 @@ class TestRenewalInfo:
         assert issuer.renewal_info(old) is None
         assert "makes no sense" in caplog.text
 
+    def test_whether_the_ca_has_it(self, modern, pebble, issuer, make_issuer, tmp_path):
+        assert issuer.offers_renewal_info()
+        assert not make_issuer(pebble, state_dir=tmp_path / "other").offers_renewal_info()
+
     def test_ca_in_trouble(self, modern, issuer, old):
         modern.on("GET", "/renewal-info/", answer(500, b"oops"))
         with pytest.raises(IssuerUnavailable, match="oops"):
@@ -150,8 +154,10 @@ class TestReplaces:
             issuer.issue(make_request(name, replaces_pem=old), log)
         assert len(placed(modern)) == 1
 
-    def test_certificate_without_key_identifier_is_not_named(self, modern, issuer, own_certificate, name, log):
-        assert issuer.issue(make_request(name, replaces_pem=own_certificate), log)
+    @pytest.mark.parametrize("kind", ["without key identifier", "unreadable"])
+    def test_certificate_without_a_name_is_not_named(self, modern, issuer, own_certificate, name, log, kind):
+        old = own_certificate if kind == "without key identifier" else "nonsense"
+        assert issuer.issue(make_request(name, replaces_pem=old), log)
         assert "replaces" not in placed(modern)[-1]
 
 

@@ -114,6 +114,21 @@ def test_endless_bad_nonces_come_to_an_end(proxy, issuer, name, log):
         issuer.issue(make_request(name), log)
 
 
+def test_old_nonces_are_thrown_away_together(proxy, issuer, name, log):
+    """A server that was restarted knows none of the nonces it gave before, and some give no new one with a refusal."""
+
+    def without_nonce(request):
+        reply = request.forward()
+        assert b"badNonce" in reply.body
+        return Reply(reply.status, reply.body, {"Content-Type": reply.headers["Content-Type"]})
+
+    proxy.on("POST", "/order-plz", without_nonce)
+    issuer.account_url()
+    issuer._network._nonces.extend(f"b2xk{number:02}" for number in range(99))
+    assert issuer.issue(make_request(name), log)
+    assert proxy.count("POST /order-plz") == 2
+
+
 def test_nonce_missing_from_a_refusal_is_fetched(proxy, issuer, name, log):
     proxy.on("POST", "/order-plz", problem(400, "badNonce"), times=3)
     assert issuer.issue(make_request(name), log)

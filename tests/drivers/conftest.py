@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,14 @@ def machine(sshd: Sshd, sshd_key: Path, tmp_path: Path) -> Iterator[Machine]:
     with Nginx(tmp_path / "nginx", sshd.addresses[0], 8443, NAMES[0]) as nginx:
         options = nginx_options(nginx, known_hosts=[str(known_hosts)])
         yield Machine(sshd, nginx, sshd_key, known_hosts, options)
+        end_timers(tmp_path)
+
+
+def end_timers(folder: Path) -> None:
+    """End dead-man timers that a failed test has left behind."""
+    for record in folder.rglob("*.ottr/*/timer"):
+        with suppress(ProcessLookupError):
+            os.killpg(int(record.read_text()), signal.SIGTERM)
 
 
 @pytest.fixture

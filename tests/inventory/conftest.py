@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from ottr.inventory.ansible import AnsibleInventory, InventoryOptions
+from ottr.inventory.ansible import AnsibleInventory
 from ottr.inventory.cache import InventoryCache
+from ottr.inventory.options import InventoryOptions
 
 PROGRAMS = Path(sys.executable).parent
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-import os
+import json
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from ottr.errors import InventoryError
 from ottr.model import Secret
 
-from .conftest import Read, Write, encrypt, encrypt_string
+from .conftest import PROGRAMS, Read, Write, encrypt, encrypt_string
 
 HOSTS = """
 linux:
@@ -34,7 +36,8 @@ def test_folder_with_group_and_host_vars(write: Write, read: Read) -> None:
     write(
         {
             "inventory/hosts.yml": HOSTS,
-            "inventory/group_vars/all.yml": "origin: API\ncommon_name: '{{ inventory_hostname }}'\nunused: '{{ no }}'\n",
+            "inventory/group_vars/all.yml": "origin: API\ncommon_name: '{{ inventory_hostname }}'\n"
+            "unused: '{{ no }}'\n",
             "inventory/group_vars/linux/platform.yml": "host_platform: linux\nos_version: '12'\n",
             "inventory/group_vars/web.yml": "subject_alternative_name: ['www.{{ common_name }}', 'müller.de']\n",
             "inventory/host_vars/web2.example.com.yml": "ansible_host: 127.0.0.2\nottr_note: ünï\n",
@@ -78,6 +81,39 @@ def test_a_variable_that_cannot_be_rendered_is_named_and_loses_no_host(write: Wr
     assert second.problems == {}
 
 
+def test_precedence_is_ansibles(write: Write, read: Read) -> None:
+    """Groups in groups, group priorities, files and folders, several sources, the working folder's own variables."""
+    write(
+        {
+            "one/hosts.yml": "top:\n  vars: {ottr_a: top, ottr_b: top, ottr_c: top, ottr_d: {x: 1}}\n  children:\n"
+            "    low: {vars: {ottr_a: low, ottr_b: low}, hosts: {h1: {ottr_e: inline}, h2: }}\n"
+            "    high: {vars: {ottr_b: high, ansible_group_priority: 10}, hosts: {h1: }}\n"
+            "    abc: {vars: {ottr_b: abc}, hosts: {h1: , h3: {ottr_a: inline}}}\n",
+            "one/group_vars/all.yml": "ottr_a: all\nottr_f: all\nottr_g: all\n",
+            "one/group_vars/top/1.yml": "ottr_f: top1\nottr_c: top1\n",
+            "one/group_vars/top/2.yml": "ottr_f: top2\n",
+            "one/group_vars/low": "ottr_d: {y: 2}\n",
+            "one/host_vars/h1.yml": "ottr_e: file\nottr_h: one\n",
+            "two/hosts": "[low]\nh4 ottr_a=ini\n[low:vars]\nottr_i=ini\n",
+            "two/group_vars/low.json": '{"ottr_f": "two"}',
+            "two/host_vars/h1/x.yml": "ottr_h: two\n",
+            "group_vars/all.yml": "ottr_g: here\nottr_a: here\n",
+            "host_vars/h3.yml": "ottr_j: here\n",
+        }
+    )
+    done = subprocess.run(
+        [PROGRAMS / "ansible-inventory", "-i", "one", "-i", "two", "--list"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    said = json.loads(done.stdout)["_meta"]["hostvars"]
+    found = {host.name: host.variables for host in read("one", "two").hosts()}
+    assert found == {
+        host: {name: value for name, value in values.items() if name.startswith("ottr_")}
+        for host, values in said.items()
+    }
+    assert found["h1"]["ottr_b"] == "high"
+
+
 def test_ini_host_list_extra_vars_and_several_sources(write: Write, read: Read) -> None:
     write(
         {
@@ -102,7 +138,8 @@ def test_settings_of_ansible_cfg_stand_for_variables_and_name_the_inventory(writ
 
 
 def test_an_executable_script_is_a_source_whose_noise_does_no_harm(write: Write, read: Read) -> None:
-    script = '#!/bin/sh\necho noise >&2\nprintf \'{"g": {"hosts": ["s1"]}, "_meta": {"hostvars": {"s1": {"origin": "ü"}}}}\'\n'
+    answer = '{"g": {"hosts": ["s1"]}, "_meta": {"hostvars": {"s1": {"origin": "ü"}}}}'
+    script = f"#!/bin/sh\necho noise >&2\necho '{answer}'\n"
     path = write({"inv.sh": script}) / "inv.sh"
     path.chmod(0o755)
     (host,) = read("inv.sh").hosts("g")
@@ -181,7 +218,8 @@ def test_a_secret_that_cannot_be_read_says_which_and_nothing_of_its_value(write:
     inline = encrypt_string("inl1ne", work / "pw")
     write(
         {
-            "hosts.yml": f"all:\n  hosts:\n    a:\n      ansible_password: {inline}\n      ansible_become_pass: 'x{{{{ no }}}}'\n"
+            "hosts.yml": f"all:\n  hosts:\n    a:\n      ansible_password: {inline}\n"
+            "      ansible_become_pass: 'x{{ no }}'\n"
         }
     )
     inventory = read("hosts.yml", vault_password_files=("wrong",))
@@ -244,8 +282,9 @@ def test_a_source_that_hangs_is_ended(write: Write, read: Read) -> None:
     path.chmod(0o755)
     with pytest.raises(InventoryError, match="within 2 s"):
         read("inv.sh", timeout_s=2.0).hosts()
-    # The reader is gone; so that nothing stays behind, the script goes too.
-    os.kill(int(Path("pid").read_text()), 9)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{Path('pid').read_text().strip()}/cmdline").exists():
+        assert time.monotonic() < deadline, "the script outlived the reader"
 
 
 def test_a_locale_like_crons_does_no_harm(write: Write, read: Read, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ottr.errors import InventoryError
-from ottr.inventory.ansible import InventoryOptions
 from ottr.inventory.child import ReaderChild
+from ottr.inventory.options import InventoryOptions
 from ottr.inventory.pattern import Ambiguous, HostIndex, select, split
 
 INVENTORY = """
@@ -115,7 +115,7 @@ def test_a_limit_file_names_hosts_line_by_line(oracle: Oracle, tmp_path: Path) -
     assert set(ours(oracle.index, "all", limit)) == {"db1", "web3"}
 
 
-@pytest.mark.parametrize("pattern", ["~[", "web:&", "db[7]"])
+@pytest.mark.parametrize("pattern", ["~(", "web:&", "db[7]"])
 def test_wrong_patterns_are_errors(oracle: Oracle, pattern: str) -> None:
     assert ours(oracle.index, pattern) == "error"
 

@@ -42,6 +42,13 @@ def login(host: NamespaceHost, key: Path, user: str, command: str) -> subprocess
     )
 
 
+def read_command(pid: str) -> bytes:
+    try:
+        return Path("/proc", pid, "cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 @pytest.mark.parametrize(
     ("user", "command", "allowed"),
     [
@@ -55,6 +62,16 @@ def test_who_may_use_sudo(host: NamespaceHost, key: Path, user: str, command: st
     done = login(host, key, user, command)
 
     assert (done.returncode == 0, done.stdout) == (allowed, "0\n" if allowed else "")
+
+
+def test_what_root_started_by_sudo_ends_with_the_host(network: Network, key: Path, tmp_path: Path) -> None:
+    public = key.with_name("id.pub").read_text().strip()
+    command = "sudo -n sh -c 'setsid sleep 1000 >/dev/null 2>&1 </dev/null & echo $!'"
+    with run_namespace_host(tmp_path, network.address(1101), "web.lab.test", public) as host:
+        pid = login(host, key, SUDO_USER, command).stdout.strip()
+        assert read_command(pid)
+
+    assert not read_command(pid)
 
 
 def test_the_small_disk_can_be_filled_and_emptied(host: NamespaceHost, key: Path) -> None:

@@ -88,7 +88,7 @@ def test_addresses_are_within_the_claim(network: Network) -> None:
 
 
 def test_a_server_that_ends_at_once_is_reported_with_its_log(tmp_path: Path) -> None:
-    process = Process(("sh", "-c", "echo the reason >&2; exit 3"), log=tmp_path / "log", listens=("127.0.0.1", 1))
+    process = Process(("sh", "-c", "echo the reason >&2; exit 3"), log=tmp_path / "log", listens=[("127.0.0.1", 1)])
 
     with pytest.raises(LabError, match="the reason"), process:
         pass
@@ -115,6 +115,19 @@ def test_a_server_that_will_not_end_is_killed(tmp_path: Path) -> None:
         pid = process.pid
 
     assert not runs(pid)
+
+
+def test_a_killed_server_can_start_again(network: Network, tmp_path: Path) -> None:
+    with Nginx(tmp_path / "web", network.address(1001), 8443, NAME) as running:
+        first = running.process.pid
+        running.process.kill()
+        assert not runs(first)
+        with pytest.raises(LabError, match="is not running"):
+            _ = running.process.pid
+        running.process.restart()
+        assert fetch(running.address, running.port) == running.fullchain.read_text()
+        with pytest.raises(LabError, match="is running already"):
+            running.process.start()
 
 
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -170,11 +183,8 @@ def test_haproxy_takes_a_new_file_at_a_reload(network: Network, tmp_path: Path) 
         wait_for(lambda: fetch(running.address, running.port) == certificate.read_text())
 
 
-@pytest.mark.parametrize("server", [Nginx, Apache])
-def test_the_configuration_test_fails_for_a_key_that_does_not_match(
-    server: type[Nginx] | type[Apache], network: Network, tmp_path: Path
-) -> None:
-    with server(tmp_path / "web", network.address(1001), 8443, NAME) as running:
+def test_the_configuration_test_fails_for_a_key_that_does_not_match(network: Network, tmp_path: Path) -> None:
+    with Nginx(tmp_path / "web", network.address(1001), 8443, NAME) as running:
         write_self_signed(tmp_path / "other.pem", running.key, NAME)
 
         assert subprocess.run(running.test_command, capture_output=True, check=False).returncode != 0
@@ -212,6 +222,25 @@ def test_a_secondary_follows_its_primary(network: Network, tmp_path: Path) -> No
         wait_for(lambda: second.txt(f"{name}.lab.test") == {"value"})
 
 
+def test_bind_at_an_address_of_its_own_leaves_the_interface_as_it_was(network: Network, tmp_path: Path) -> None:
+    address = network.address(1006)
+
+    def is_assigned() -> bool:
+        shown = subprocess.run(["ip", "address", "show", "dev", "lo"], capture_output=True, text=True, check=True)
+        return f"{address}/32" in shown.stdout
+
+    with Bind(tmp_path / "bind", address) as server:
+        assert (server.server, is_assigned()) == (f"{address}:53", True)
+        assert update(server, "here", "value") == 0
+
+    assert not is_assigned()
+
+
+def test_an_address_the_interface_does_not_take_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"does not take 999\.1\.1\.1"), Bind(tmp_path / "bind", "999.1.1.1"):
+        pass
+
+
 def test_bind_keeps_updates_over_a_restart_and_refuses_other_keys(network: Network, tmp_path: Path) -> None:
     with Bind(tmp_path / "bind", "127.0.0.1", network.port(2)) as server:
         assert update(server, "kept", "value") == 0
@@ -226,7 +255,8 @@ def test_static_records_go_to_the_longest_zone(network: Network, tmp_path: Path)
     zones = ("lab.test", "sub.lab.test")
     records = ['a.sub.lab.test. IN TXT "below"', 'b.lab.test. IN TXT "above"']
     with Bind(tmp_path / "bind", "127.0.0.1", network.port(2), zones=zones, records=records) as server:
-        assert (server.txt("a.sub.lab.test"), server.txt("b.lab.test")) == ({"below"}, {"above"})
+        assert server.txt("a.sub.lab.test") == {"below"}
+        assert server.txt("b.lab.test") == {"above"}
 
 
 def test_static_records_outside_every_zone_are_refused(tmp_path: Path) -> None:
@@ -273,6 +303,24 @@ def test_sshd_lets_the_key_in_and_ends_sessions_with_itself(network: Network, tm
 
     assert not runs(command)
     assert b"REMOTE HOST IDENTIFICATION HAS CHANGED" in refused.stderr
+
+
+def test_what_a_login_left_behind_ends_with_the_host(network: Network, tmp_path: Path) -> None:
+    authorized = write_key_pair(tmp_path / "id")
+    address = network.address(1003)
+    detached = "setsid sh -c 'echo $$; exec sleep 1000' </dev/null 2>/dev/null & wait; sleep 0"
+    login = ["ssh", "-F", "none", "-i", str(tmp_path / "id"), "-p", "2222", "-o", "BatchMode=yes"]
+    login += ["-o", f"UserKnownHostsFile={tmp_path}/known_hosts"]
+    with Sshd(tmp_path / "sshd", [address], 2222, authorized) as server:
+        (tmp_path / "known_hosts").write_text(server.known_hosts)
+        command = [*login, f"{server.user}@{address}", detached]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as client:
+            assert client.stdout is not None
+            left_behind = int(client.stdout.readline())
+            client.kill()
+        assert runs(left_behind)
+
+    assert not runs(left_behind)
 
 
 def test_one_sshd_takes_no_more_addresses_than_openssh_does(tmp_path: Path) -> None:

@@ -38,6 +38,52 @@ def test_missing_packages_are_listed_with_the_command_that_installs_them(checkou
     assert not (checkout / ".venv").exists()
 
 
+APT = """\
+#!/bin/sh
+# Stands for apt-get: says what it was asked for, and what a package's scripts would be told about services.
+echo "apt-get $*"
+cat /usr/sbin/policy-rc.d
+case $* in *install*) exit 100;; esac
+"""
+
+IN_A_NAMESPACE = """\
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work"
+mount -t overlay -o "lowerdir=/usr/sbin,upperdir=$1/upper,workdir=$1/work" overlay /usr/sbin
+rm -f /usr/sbin/policy-rc.d
+[ -z "$3" ] || echo "$3" >/usr/sbin/policy-rc.d
+"$2" demo
+echo "status $?"
+cat /usr/sbin/policy-rc.d || echo none
+"""
+
+
+@pytest.mark.parametrize("before", ["", "#!/bin/sh the machine's own"])
+def test_packages_are_installed_while_no_service_may_start(checkout: Path, before: str) -> None:
+    """The machine's policy comes back, even when the installation fails. /usr/sbin is a copy of the real one."""
+    programs = checkout / "bin"
+    programs.mkdir()
+    (programs / "apt-get").write_text(APT)
+    (programs / "apt-get").chmod(0o755)
+    overlay = checkout / "overlay"
+    overlay.mkdir()
+
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", IN_A_NAMESPACE, "sh", overlay, checkout / "scripts" / "setup", before],
+        env={**os.environ, "NO_APT": "", "PATH": f"{programs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == f"status 100\n{before or 'none'}\n"
+    update, install = done.stderr.split("apt-get ")[1:3]
+    assert "update" in update
+    assert "install --no-install-recommends ottr-no-such-package" in install
+    assert "exit 101" in update
+    assert "exit 101" in install
+
+
 def test_a_python_that_is_too_old_is_refused(checkout: Path) -> None:
     done = subprocess.run(
         [checkout / "scripts" / "setup", "demo"],

@@ -344,7 +344,7 @@ def test_a_journal_that_fails_in_mid_install_rolls_the_device_back_and_stops_the
     append = around.stores.journal.append
 
     def broken(record, entry, also=None):
-        if entry.step is Step.INSTALL and entry.status is Status.DONE or entry.step is Step.ROLLBACK:
+        if (entry.step is Step.INSTALL and entry.status is Status.DONE) or entry.step is Step.ROLLBACK:
             raise JournalError("disk full")
         append(record, entry, also)
 

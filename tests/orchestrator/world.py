@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from ottr import x509
 from ottr.acme import IssueRequest, OrderLog
-from ottr.errors import DeviceRejected, KeyLost, OttrError, VerificationError
+from ottr.errors import KeyLost, OttrError, VerificationError
 from ottr.model import (
     CertificateRequest,
     Device,
@@ -329,7 +329,8 @@ class World:
         around = around or self.surroundings()
 
         def decision(target: Target) -> Decision:
-            view = load_view(around.stores.journal, around.stores.certificates, around.stores.schedules, target.device.name)
+            stores = around.stores
+            view = load_view(stores.journal, stores.certificates, stores.schedules, target.device.name)
             situation = view.situation(target.device.name, forced=forced)
             return decide(target.device, target.route, situation, self.now, self.settings, self.issuer_names)
 

@@ -115,6 +115,13 @@ def test_back_off_is_named_before_the_window():
     assert ask(unfinished=True, not_before=START + DAY, window_open=False).reason is Reason.DEFERRED
 
 
+def test_what_was_stopped_between_bind_and_verify_waits_for_nothing_but_quarantine():
+    held_back = {"not_before": START + DAY, "window_open": False, "window_opens": START + DAY}
+    assert ask(unfinished=True, half_installed=True, **held_back) == Decision(due=True, reason=Reason.UNFINISHED)
+    assert ask(unfinished=True, half_installed=True, quarantined=True).reason is Reason.QUARANTINED
+    assert ask(half_installed=True, known=None, **held_back).reason is Reason.DEFERRED
+
+
 def test_what_is_not_due_is_neither_deferred_nor_outside_its_window():
     assert ask(not_before=START + DAY, window_open=False).reason is Reason.NOT_DUE
 
@@ -229,6 +236,7 @@ situations = st.builds(
     known=st.none() | certificates,
     served_sha256=st.sampled_from([None, "aa", "bb"]),
     unfinished=st.booleans(),
+    half_installed=st.booleans(),
     forced=st.booleans(),
     quarantined=st.booleans(),
     not_before=st.none() | instants,

@@ -183,7 +183,9 @@ class TestWhatItMeans:
 
     def test_groups_and_names(self) -> None:
         router = load(
-            "routes: [{match: {groups: [mail, db-*]}, driver: panos}, {match: {name: 'web?', origin: '1'}, driver: other}]"
+            "routes:\n"
+            "  - {match: {groups: [mail, db-*]}, driver: panos}\n"
+            "  - {match: {name: 'web?', origin: '1', certificate_authority: [lets_*, ottr_ca]}, driver: other}\n"
         )
         assert route(router, device(groups=frozenset({"x", "db-1"}))).driver == "panos"
         assert route(router, device(variables={"origin": 1})).driver == "other"

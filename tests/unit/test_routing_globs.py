@@ -71,3 +71,8 @@ def test_each_covers_itself(pattern: str) -> None:
 
 def test_many_stars_are_quick() -> None:
     assert not covers("*a" * 40 + "b", "*a" * 80)
+
+
+def test_long_ones_are_only_compared() -> None:
+    assert covers("a*" * 2000, "a*" * 2000)
+    assert not covers("*", "a*" * 2000)

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import string
+from itertools import pairwise, product
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
@@ -69,7 +70,9 @@ def test_their_order_is_the_vendors(platform: str, in_order: list[str]) -> None:
     assert all(low is not None and high is not None and low < high for low, high in pairwise(versions))
 
 
-@given(st.text(max_size=60), st.sampled_from(["linux", "panos", "f5", "junos", "ios"]))
+@given(
+    st.text(alphabet=string.printable + "١é", max_size=40), st.sampled_from(["linux", "panos", "f5", "junos", "ios"])
+)
 def test_nothing_a_device_says_is_an_error(said: str, platform: str) -> None:
     parsed = parse_version(platform, said)
     assert parsed is None or isinstance(parsed, Version)
@@ -79,7 +82,7 @@ def test_nothing_a_device_says_is_an_error(said: str, platform: str) -> None:
     "text", ["12", ">=bookworm", "===12", ">=1!2", "==1.0+local", "~=12", ">=10.1.14-h9", ">=9.0 and <12"]
 )
 def test_what_is_not_a_range(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a version range|is not understood"):
+    with pytest.raises(ValueError, match=r"is not a version range|is not understood"):
         parse_range(text)
 
 
@@ -109,7 +112,7 @@ def test_ranges_that_hold_nothing(text: str, empty: bool) -> None:
         (">=9", ">=9"),
         (">=9", ">=9.1,<12"),
         (">=9", ">9"),
-        (">=9.0,<12", "==9.*"),
+        (">=9.0,<12", "==10.*"),
         (">=9.0,<12", "~=10.1"),
         ("<12", "<11"),
         ("<12", "==11.5"),
@@ -139,36 +142,38 @@ def test_ranges_that_surely_cover_others(wide: str, narrow: str) -> None:
         ("!=9", ">=9"),
         (">=9,<12", ""),
         ("==9", "==9.*"),
+        (">=9.0,<12", "==9.*"),  # which has the prereleases of 9
+        (">9", "!=9"),
     ],
 )
 def test_ranges_that_do_not(wide: str, narrow: str) -> None:
     assert not parse_range(wide).covers(parse_range(narrow))
 
 
-numbers = st.integers(0, 3)
-releases = st.lists(numbers, min_size=1, max_size=3).map(lambda parts: ".".join(map(str, parts)))
-suffixes = st.sampled_from(["", "", "", "rc1", "rc2", "a1", ".post1", ".post2", ".dev0", "rc1.dev1", ".post1.dev0"])
-versions = st.builds("{}{}".format, releases, suffixes)
+SUFFIXES = ["", "rc1", "rc2", "a1", ".post1", ".post2", ".dev0", "rc1.dev1", ".post1.dev0"]
+RELEASES = [".".join(parts) for size in (1, 2, 3) for parts in product("012", repeat=size)]
+VERSIONS = [Version(release + suffix) for release in RELEASES for suffix in SUFFIXES]
+
+versions = st.builds("{}{}".format, st.sampled_from(RELEASES), st.sampled_from(SUFFIXES))
 clauses = st.one_of(
     st.builds("{}{}".format, st.sampled_from([">=", "<=", ">", "<", "==", "!="]), versions),
-    st.builds("{}{}.*".format, st.sampled_from(["==", "!="]), releases),
-    st.builds("~={}.{}{}".format, numbers, releases, suffixes),
+    st.builds("{}{}.*".format, st.sampled_from(["==", "!="]), st.sampled_from(RELEASES)),
+    st.builds("~=1.{}".format, versions),
 )
 ranges = st.lists(clauses, max_size=3).map(",".join)
 
 
-@settings(max_examples=300)
-@given(wide=ranges, narrow=ranges, several=st.lists(versions, min_size=20, max_size=60))
-def test_cover_is_never_claimed_wrongly(wide: str, narrow: str, several: list[str]) -> None:
+@settings(max_examples=400, deadline=None)
+@given(wide=ranges, narrow=ranges)
+def test_cover_is_never_claimed_wrongly(wide: str, narrow: str) -> None:
     outer, inner = parse_range(wide), parse_range(narrow)
-    assume(outer.covers(inner))
-    for version in map(Version, several):
-        assert outer.holds(version) or not inner.holds(version)
+    if outer.covers(inner):
+        assert [version for version in VERSIONS if inner.holds(version) and not outer.holds(version)] == []
 
 
-@settings(max_examples=300)
-@given(text=ranges, several=st.lists(versions, min_size=20, max_size=60))
-def test_emptiness_is_never_claimed_wrongly(text: str, several: list[str]) -> None:
+@settings(max_examples=200, deadline=None)
+@given(ranges)
+def test_emptiness_is_never_claimed_wrongly(text: str) -> None:
     one = parse_range(text)
-    assume(one.empty)
-    assert not [version for version in several if one.holds(Version(version))]
+    if one.empty:
+        assert [version for version in VERSIONS if one.holds(version)] == []

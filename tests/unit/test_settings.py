@@ -23,7 +23,6 @@ issuers:
     contact: [pki@example.com, "mailto:ops@example.com"]
     terms_of_service_agreed: true
     staging: staging
-    fallback: private
   staging:
     <<: *defaults
     directory: letsencrypt-staging
@@ -107,7 +106,7 @@ def test_everything_that_can_be_said(folder: Path) -> None:
     first, staging, private = settings.issuers.values()
     assert first.directory == "https://acme-v02.api.letsencrypt.org/directory"
     assert first.contact == ("mailto:pki@example.com", "mailto:ops@example.com")
-    assert (first.terms_of_service_agreed, first.staging, first.fallback) == (True, "staging", "private")
+    assert (first.terms_of_service_agreed, first.staging) == (True, "staging")
     assert (first.key_type, first.timeout_s, first.order_timeout_s) == (KeyType.EC256, 30.0, 300.0)
     assert staging.directory == "https://acme-staging-v02.api.letsencrypt.org/directory"
     assert (staging.contact, staging.staging) == (first.contact, "private")
@@ -207,7 +206,7 @@ MISTAKES = [
     ("issuers: {-a: {directory: letsencrypt}}", "1: issuers.-a: expected a name of letters"),
     ("issuers: {a: {directory: letsencrypt, contact: nobody}}", "1: issuers.a.contact: expected a mail address"),
     ("issuers: {a: {directory: letsencrypt, staging: b}}", "1: issuers.a.staging: there is no issuer 'b'; issuers"),
-    ("issuers: {a: {directory: letsencrypt, fallback: a}}", "1: issuers.a.fallback: an issuer cannot stand in for it"),
+    ("issuers: {a: {directory: letsencrypt, staging: a}}", "1: issuers.a.staging: an issuer cannot stand in for it"),
     ("issuers: {a: {directory: letsencrypt, profile_required: true}}", "there is no profile to require"),
     ("issuers: {a: {directory: letsencrypt, terms_of_service_agreed: 1}}", "expected true or false, found 1"),
     ("issuers: {a: {directory: letsencrypt, ca_bundle: gone.pem}}", "gone.pem: there is no such file"),
@@ -257,6 +256,7 @@ MISTAKES = [
     ('routing: "a\\0b"', "1: routing: control characters are not allowed"),
     ("[]", "1: expected a mapping, found a list"),
     ("routing: [\n", ":2: not YAML: "),
+    ("routing: {a: b}", "1: routing: expected a path, found a mapping"),
     ("routing: !vault abc", "1: routing: a tag is not understood here"),
     ("routing: 2026-99-99", "1: routing: cannot be read as it stands"),
     ("routing: &a [*a]", "1: routing[0]: holds itself by an alias"),

@@ -116,11 +116,11 @@ def test_a_request_somebody_has_changed_is_refused():
     "text", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "é"]
 )
 def test_what_is_no_certificate_is_a_value_error(text):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"."):
         x509.parse_certificate(text)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"."):
         x509.parse_certificate_der(text.encode())
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"."):
         x509.parse_request(text)
 
 

@@ -35,7 +35,7 @@ _HINTS = (
     ("not permitted", "the login may not do this: see ansible_become"),
     ("own test", "run the service's test on the host; its configuration or the paths of the route are wrong"),
     ("reloaded", "look into the service's log on the host; is it running?"),
-    ("no folder", "check the paths in the options of the route"),
+    ("no folder", "check the paths in the options of the route, and ansible_become"),
     ("no openssl", "install the openssl program on the host"),
 )
 _CLOCK_SKEW_S = 300

@@ -140,7 +140,7 @@ need_openssl() {
 
 make_folder() {
 	if ! [ -d "$base/$label" ]; then
-		[ -d "${base%/*}/" ] || fail 12 "there is no folder ${base%/*}"
+		[ -d "${base%/*}/" ] || fail 12 "there is no folder ${base%/*} that this login can see"
 		(umask 022 && mkdir -p -- "$base/$label") || cannot "make the folder $base/$label"
 	fi
 }
@@ -433,10 +433,13 @@ disarm() {
 	stop_timer
 }
 
+is_licensed() { # nonce
+	read -r licence <"$base/$label/armed" && [ "$licence" = "$1" ]
+} 2>/dev/null
+
+# Looks before it sleeps: stop_timer() may have come before this program could be recognized as the timer.
 go_off() { # seconds, nonce, what was bound
-	sleep "$1"
-	take_lock
-	read -r licence <"$base/$label/armed" && [ "$licence" = "$2" ] || exit 0
+	is_licensed "$2" && sleep "$1" && take_lock && is_licensed "$2" || exit 0
 	mv -f -- "$base/$label/armed" "$base/$label/fired" && roll_back "$3"
 }
 
@@ -445,7 +448,7 @@ check() {
 	folder=$base
 	[ -d "$folder" ] || folder=${base%/*}/
 	if ! [ -d "$folder" ]; then
-		echo "there is no folder ${base%/*}"
+		echo "there is no folder ${base%/*} that this login can see"
 	elif ! [ -w "$folder" ]; then
 		echo "the folder $folder cannot be written to"
 	elif [ "$(read_room "$folder")" -lt 64 ]; then

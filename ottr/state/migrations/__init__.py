@@ -45,10 +45,7 @@ def _refuse_newer(connection: sa.Connection, script: ScriptDirectory) -> None:
 def _alone(engine: sa.Engine) -> Iterator[None]:
     """One process at a time: a lock file beside SQLite, an advisory lock in PostgreSQL."""
     if engine.url.get_backend_name() == "sqlite":
-        if not engine.url.database:
-            yield
-            return
-        with Path(engine.url.database + ".migrating").open("w") as file:
+        with Path(f"{engine.url.database}.migrating").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
         return

@@ -22,10 +22,11 @@ import gc
 import json
 import os
 import re
-import sys
 import time
 
 TEMPLATE = re.compile(r"\{\{|\{%|\{#")
+# Absolute, without anything that could be expanded or shortened, unquoted.
+WHOLE_PATH = re.compile(r"(?:/(?![.]{0,2}(?:/|$))[^/~$'\"\\\0\n]+)+\Z")
 STATIC_PLUGINS = frozenset(["ini", "yaml", "toml", "host_list", "advanced_host_list"])
 # What a template can look at besides variables: a value made of these may differ in the next minute.
 OUTSIDE_CALLS = frozenset(["lookup", "query", "q", "now"])
@@ -130,7 +131,8 @@ class Reader:
                     raise Unparsed(source, "there is no inventory in this folder")
                 continue
             texts = [text for text in self.warnings if source in text or "Failed to parse" in text]
-            kind = {".json": "yaml", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml"}.get(os.path.splitext(source)[1], "ini")
+            kinds = {".json": "yaml", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml"}
+            kind = kinds.get(os.path.splitext(source)[1], "ini")
             best = [text for text in texts if kind in text.replace(source, "")] or texts or ["no plugin can read it"]
             raise Unparsed(source, best[0])
 
@@ -165,7 +167,7 @@ class Reader:
         }
 
     def defaults(self):
-        """Connection settings of ansible.cfg and the environment, under the names of the variables that override them."""
+        """Connection settings of ansible.cfg and the environment, under the variables that override them."""
         found = {}
         for name, setting in PLAIN_DEFAULTS.items():
             value, origin = self.constants.config.get_config_value_and_origin(setting)
@@ -200,7 +202,8 @@ class Reader:
             merged = self.merger.merge(host)
             wanted = [(name, kind(name)) for name in merged if kind(name) is not None]
             rows.append(self.row(host, merged, wanted, names))
-        return {"rows": rows}
+        used = set().union(*(names for names, _ in self.renderer.parsed.values()))
+        return {"rows": rows, "used": sorted(used), "indirect": bool(used & INDIRECT)}
 
     def row(self, host, merged, wanted, identity):
         """Name, variables, names of secrets, problems, and whether the values may be kept."""
@@ -215,7 +218,7 @@ class Reader:
             keep = keep and not outside and not vaulted
             try:
                 found[name] = self.renderer.render(host, merged, value)
-            except Exception as error:  # noqa: BLE001: one host's variable must not take the inventory with it
+            except Exception as error:  # one host's variable must not take the inventory with it
                 problems[name] = first_line(error)
         return [host.name, found, hidden, problems, keep]
 
@@ -232,7 +235,7 @@ class Reader:
                     try:
                         value = self.renderer.render(host, merged, merged[variable])
                         found[variable] = value if isinstance(value, str) else json.dumps(value)
-                    except Exception as error:  # noqa: BLE001
+                    except Exception as error:
                         problems[variable] = "cannot be read (%s)" % type(error).__name__
             rows.append([name, found, problems])
         return {"rows": rows}
@@ -298,9 +301,15 @@ def make_loader(base, reader):
             except Exception:
                 reader.broken = str(self.path_dwim(file_name))
                 raise
-            if os.path.abspath(self.path_dwim(file_name)) in reader.encrypted_files and isinstance(data, dict):
-                reader.encrypted_names.update(str(key) for key in data)
+            if reader.encrypted_files and os.path.abspath(self.path_dwim(file_name)) in reader.encrypted_files:
+                reader.encrypted_names.update(str(key) for key in data or ())
             return data
+
+        def path_dwim(self, given):
+            # Asked several times for each file: a path that is whole already need not be taken apart.
+            if isinstance(given, str) and WHOLE_PATH.match(given):
+                return given
+            return super().path_dwim(given)
 
         def _get_file_contents(self, file_name):
             content, in_clear = super()._get_file_contents(file_name)
@@ -577,7 +586,7 @@ class Session:
         except Unparsed as error:
             answer = make_error(error, error.source)
             answer["error"]["code"] = "unparsed"
-        except (Exception, SystemExit) as error:  # noqa: BLE001: the parent reports it
+        except (Exception, SystemExit) as error:  # the parent reports it
             answer = make_error(error, self.reader.broken if self.reader else "")
         answer["warnings"], self.warnings[:] = list(self.warnings), []
         return answer
@@ -619,7 +628,8 @@ def main():
     # Everything read stays until the end: collecting garbage would only cost time.
     gc.disable()
     session = Session()
-    import ansible.cli  # noqa: F401: sets up the state of the process that everything else expects
+    # Sets up the state of the process that everything else expects.
+    import ansible.cli  # noqa: F401
 
     collect_display(session.warnings)
     for line in requests:

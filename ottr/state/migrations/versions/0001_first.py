@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -14,10 +16,11 @@ down_revision = None
 
 def upgrade() -> None:
     """Apply."""
-    op.create_table(
+    installation = op.create_table(
         "installation",
         sa.Column("id", sa.String(8), primary_key=True),
     )
+    op.bulk_insert(installation, [{"id": "".join(secrets.choice("0123456789abcdefghjkmnpqrstvwxyz") for _ in "1234")}])
     op.create_table(
         "rotation",
         sa.Column("id", sa.String(16), primary_key=True),

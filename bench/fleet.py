@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab as the benchmark needs it: put back to a known state before a run, and looked at from outside after it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ottr.lab import Lab
+from ottr.lab.host import Host
+from ottr.lab.pebble import Pebble
+
+ZONE = "lab.test"
+_THREADS = 8
+_TIMEOUT_S = 30.0
+_SETTLE_S = 2.0
+
+
+def open_lab(folder: Path, count: int, *, sleeps: bool) -> Lab:
+    """Build a lab; with ``sleeps`` its Pebble sleeps, rejects nonces and reuses authorizations, as by default."""
+    slow: Callable[[Path, str, str], Pebble] = partial(Pebble, nosleep=False, nonce_reject=5, authz_reuse=50)
+    return Lab(folder, count, build_pebble=slow if sleeps else Pebble)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one host serves: the DER of its leaf, and why that is not good (empty: it is)."""
+
+    name: str
+    leaf_der: bytes
+    problem: str = ""
+
+
+class Fleet:
+    """The hosts of a running lab."""
+
+    def __init__(self, lab: Lab, *, sleeps: bool) -> None:
+        self.lab = lab
+        self.sleeps = sleeps
+        self._inventory = lab.folder / "inventory.first"
+        shutil.copytree(lab.inventory, self._inventory)
+        self._seen: set[bytes] = set()
+
+    @property
+    def hosts(self) -> Sequence[Host]:
+        """All of them."""
+        return self.lab.hosts
+
+    def reset(self) -> None:
+        """Every host serves a self-signed certificate again and has nothing of any peer; the inventory is as at first.
+
+        Ottr's state folder goes, and with it the account and what it knows of certificates: every host is due.
+        """
+        shutil.rmtree(self.lab.inventory)
+        shutil.copytree(self._inventory, self.lab.inventory)
+        shutil.rmtree(self.lab.folder / "state", ignore_errors=True)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(_reset_host, self.hosts))
+
+    def find_failures(self) -> list[str]:
+        """Why the last run has not done its work, a line for each host that serves no new certificate of Pebble's."""
+        context = ssl.create_default_context(cafile=str(self.lab.trust))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = list(pool.map(partial(_look, context), self.hosts))
+        problems = [f"{one.name}: {one.problem}" for one in found if one.problem]
+        problems += [
+            f"{one.name}: serves a certificate of an earlier run" for one in found if one.leaf_der in self._seen
+        ]
+        self._seen.update(one.leaf_der for one in found if one.leaf_der)
+        return problems
+
+
+def _reset_host(host: Host) -> None:
+    nginx = host.nginx
+    shutil.rmtree(nginx.fullchain.parent)
+    nginx.prepare()
+    wanted = ssl.PEM_cert_to_DER_cert(nginx.fullchain.read_text())
+    os.kill(nginx.process.pid, signal.SIGHUP)
+    deadline = time.monotonic() + _TIMEOUT_S
+    while _fetch(host, _trust_anything()) != wanted:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{host.name} does not serve its first certificate again")
+        time.sleep(0.01)
+
+
+def _look(context: ssl.SSLContext, host: Host) -> Served:
+    """For a moment after a reload a worker of the former configuration may still answer: looks again until then."""
+    deadline = time.monotonic() + _SETTLE_S
+    while True:
+        try:
+            return Served(host.name, _fetch(host, context))
+        except OSError as error:
+            if time.monotonic() > deadline:
+                return Served(host.name, b"", str(error))
+        time.sleep(0.05)
+
+
+def _fetch(host: Host, context: ssl.SSLContext) -> bytes:
+    with (
+        socket.create_connection((host.address, host.nginx.port), timeout=10) as stream,
+        context.wrap_socket(stream, server_hostname=host.name) as connection,
+    ):
+        return connection.getpeercert(binary_form=True) or b""
+
+
+def _trust_anything() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``ottr demo``: one whole rotation of a lab, with a look from outside before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ottr.cli import screen
+from ottr.cli.lab import Hosts, open_lab
+from ottr.cli.options import Fleet, Form, Misuse, Pace, Shared
+from ottr.cli.plan import format_plan
+from ottr.cli.screen import BOLD, paint
+from ottr.cli.session import open_app, warm_up
+from ottr.cli.table import format_table
+from ottr.model import Outcome
+from ottr.report import ExitStatus, describe_time
+
+if TYPE_CHECKING:
+    from ottr.app import App
+    from ottr.cli.rollout import Run
+    from ottr.lab import Lab
+    from ottr.x509 import Certificate
+
+_HEAD = ("HOST", "SEEN", "SERIAL", "NOT AFTER", "SHA-256", "ISSUER")
+_SHORT = 16
+
+
+def demo(shared: Shared, hosts: Hosts = 3) -> int:
+    """Start a lab, rotate it, and show what each host serves before and after."""
+    if shared.config is not None or shared.output is Form.JSON:
+        raise Misuse("the demo brings its own ottr.yaml and is for people: it takes no --config and no JSON")
+    screen.say(f"Starting {hosts} hosts with sshd and nginx, BIND and Pebble ...")
+    screen.flush()
+    with open_lab(hosts, None) as lab:
+        before = _look(lab)
+        own = Shared(lab.settings, shared.output, shared.verbose, shared.log_file, shared.log_format)
+        with open_app(own, Fleet()) as app:
+            warm_up(app)
+            status, rotated = _rotate(app, own)
+        after = _look(lab)
+    _title("What each host served before and serves now, as a TLS client sees it")
+    screen.say_all(_compare(before, after))
+    changed = sum(before[name].sha256 != after[name].sha256 for name in before)
+    screen.say(f"\n{rotated} of {hosts} hosts rotated, {changed} serve another certificate than before.")
+    if status is ExitStatus.OK and not rotated == changed == hosts:
+        return ExitStatus.FAILED
+    return status
+
+
+def _rotate(app: App, shared: Shared) -> tuple[ExitStatus, int]:
+    """The same as the commands `ottr plan` and `ottr rotate`."""
+    from ottr.cli.rollout import Run
+    from ottr.service import Selection
+
+    _title("ottr plan")
+    candidates = app.service.plan(Selection())
+    screen.say_all(format_plan(candidates, whole=False))
+    _title("ottr rotate")
+    run: Run = Run(app, shared, Pace(), lambda: sum(one.due for one in candidates))
+    status = run.follow(lambda rollout, stop, watch: app.service.rotate(Selection(), rollout, stop, watch=watch))
+    return status, sum(one.outcome is Outcome.ROTATED for one in run.results)
+
+
+def _look(lab: Lab) -> Mapping[str, Certificate]:
+    """A handshake with every host that has nothing to do with Ottr's own."""
+    from ottr.x509 import parse_certificate
+
+    return {host.name: parse_certificate(host.fetch_served_pem()) for host in lab.hosts}
+
+
+def _title(text: str) -> None:
+    screen.say()
+    screen.say(paint(f"== {text}", BOLD))
+    screen.flush()
+
+
+def _compare(before: Mapping[str, Certificate], after: Mapping[str, Certificate]) -> Iterator[str]:
+    rows: list[Sequence[str]] = []
+    for name, old in before.items():
+        rows += [_row(name, "before", old), _row(name, "after", after[name])]
+    yield from format_table(_HEAD, rows)
+
+
+def _row(name: str, when: str, leaf: Certificate) -> tuple[str, ...]:
+    return name, when, leaf.serial, describe_time(leaf.not_after) or "", leaf.sha256[:_SHORT], leaf.issuer

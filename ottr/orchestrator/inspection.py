@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``verify``: what every endpoint serves now, against what was issued, installed and bound."""
+
+from __future__ import annotations
+
+from ottr import x509
+from ottr.model import Endpoint, ServedStatus, VerifyResult
+from ottr.orchestrator.target import Surroundings, Target
+from ottr.policy import Known, changed
+from ottr.probe import Served
+from ottr.state.certificates import CertificateFacts, Observation
+
+
+def verify(target: Target, around: Surroundings) -> list[VerifyResult]:
+    """Look at every endpoint of a device and write down what was seen, in the state and in the inventory.
+
+    A database that knows nothing of the device learns what a good endpoint serves: so a lost one is made anew.
+    """
+    device = target.device.name
+    probe = around.authorities[target.route.issuer].probe
+    seen = [(endpoint, probe.observe(endpoint)) for endpoint in target.route.endpoints]
+    current = around.stores.certificates.current(device).get(device)
+    results = [_judge(target, around, endpoint, served, current) for endpoint, served in seen]
+    _remember(target, around, seen, results)
+    return results
+
+
+def _judge(
+    target: Target, around: Surroundings, endpoint: Endpoint, served: Served, current: CertificateFacts | None
+) -> VerifyResult:
+    device, leaf = target.device.name, served.certificate
+    if leaf is None:
+        return VerifyResult(device, str(endpoint), ServedStatus.UNREACHABLE, served.problem)
+    status, problem = ServedStatus.OK, served.problem
+    if current is None:
+        status = ServedStatus.UNKNOWN
+        names = around.authorities[target.route.issuer].issuer_names
+        difference = changed(target.device, target.route, Known.of(leaf), names)
+        problem = problem or (f"not as the route asks: {difference}" if difference else "")
+    elif leaf.sha256 != current.sha256:
+        problem = f"serves serial {leaf.serial}, issued was {current.serial}"
+    newest = _newest(around, device) or current
+    if newest is not None and newest != current and not problem:
+        problem = f"serial {newest.serial} was issued and is not served; `ottr resume` installs it"
+    return VerifyResult(
+        device,
+        str(endpoint),
+        ServedStatus.DRIFT if problem else status,
+        problem,
+        leaf.sha256,
+        leaf.serial,
+        leaf.not_after,
+        *((newest.issued_at, newest.installed_at, newest.bound_at, newest.served_at) if newest else ()),
+    )
+
+
+def _newest(around: Surroundings, device: str) -> CertificateFacts | None:
+    """The certificate of the open rotation, if it has one."""
+    open_ids = {record.id for record in around.stores.journal.open_rotations(device)}
+    mine = [facts for facts in around.stores.certificates.of_device(device) if facts.rotation_id in open_ids]
+    return mine[-1] if mine else None
+
+
+def _remember(
+    target: Target, around: Surroundings, seen: list[tuple[Endpoint, Served]], results: list[VerifyResult]
+) -> None:
+    device, now = target.device, around.clock()
+    around.stores.certificates.observe(
+        [Observation(device.name, one.endpoint, now, one.sha256, one.problem) for one in results]
+    )
+    leaves = {served.certificate for _, served in seen if served.certificate and not served.problem}
+    if len(leaves) != 1 or len(leaves) < len({one.sha256 for one in results}):
+        return
+    leaf = leaves.pop()
+    if any(one.status is ServedStatus.UNKNOWN for one in results):
+        around.stores.certificates.adopt(device.name, target.route.issuer, x509.encode_pem(leaf.der), now)
+    around.recorder.record(device, leaf)

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator asks for by hand: back to the former certificate, give a rotation up, remove orphans."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from ottr import x509
+from ottr.drivers import Labelled
+from ottr.errors import DeviceUnreachable, RotationError, UnsupportedDevice
+from ottr.model import CertificateRequest, Facts, Outcome, RotationResult, Step
+from ottr.orchestrator.aftermath import superseded, warned
+from ottr.orchestrator.rotation import Rotation
+from ottr.orchestrator.sessions import Sessions
+from ottr.orchestrator.target import Surroundings, Target
+from ottr.state.journal import Record, State, device_key
+from ottr.state.view import half_installed
+
+
+def roll_back(target: Target, around: Surroundings) -> RotationResult:
+    """Bind what was bound before the last rotation and see it served. Raises RotationError."""
+    device, stores = target.device.name, around.stores
+    with stores.leases.held(device_key(device)):
+        record = _last_installed(target, around)
+        rotation = Rotation(record, stores.journal, around.clock, lambda _device, _step: None)
+        before = rotation.written(Step.PREFLIGHT, Facts)
+        sessions = Sessions(partial(around.connect, target), around.wait)
+        try:
+            with sessions() as driver:
+                rotation.roll_back(lambda: driver.rollback(rotation.request, before))
+        finally:
+            sessions.close()
+        if record.state is State.ROTATED:
+            stores.journal.update(record, state=State.ABANDONED)
+        return _seen_back(target, around, record, before)
+
+
+def abandon(target: Target, around: Surroundings) -> RotationResult:
+    """Give the open rotation up: what is half installed goes back, its objects leave the device."""
+    device, stores = target.device.name, around.stores
+    with stores.leases.held(device_key(device)):
+        records = stores.journal.open_rotations(device)
+        if not records:
+            raise RotationError(f"{device} has no open rotation", hint=f"`ottr history {device}` shows what there was")
+        result = RotationResult(device, Outcome.SKIPPED, reason="abandoned", rotation_id=records[-1].id)
+        for record in records:
+            try:
+                _take_away(target, around, record)
+            except DeviceUnreachable as error:
+                if half_installed(stores.journal, record):
+                    raise
+                result = warned(
+                    result, f"its objects stay on the device: {error}; `ottr cleanup {device}` removes them"
+                )
+                stores.journal.update(record, state=State.ABANDONED, finished_at=around.clock())
+        return result
+
+
+def find_orphans(target: Target, around: Surroundings, *, remove: bool) -> tuple[str, ...]:
+    """Labels on the device that are neither live, nor the kept previous generation, nor of an open rotation."""
+    device, stores = target.device.name, around.stores
+    with stores.leases.held(device_key(device)), around.connect(target) as driver:
+        if not isinstance(driver, Labelled):
+            raise UnsupportedDevice(f"the driver {target.route.driver} cannot list what is on a device")
+        live = driver.inspect().bound
+        ended = list(stores.journal.uncleaned(device))
+        current = next((record.id for record in ended if record.label == live), "")
+        kept = {record.label for record in ended} - {record.label for record in superseded(ended, current)}
+        held = kept | {live} | {record.label for record in stores.journal.open_rotations(device)}
+        orphans = driver.labels() - held
+        if remove and orphans:
+            driver.cleanup(frozenset(orphans))
+            for record in ended:
+                if record.label in orphans:
+                    stores.journal.update(record, cleaned=True)
+    return tuple(sorted(orphans))
+
+
+def _last_installed(target: Target, around: Surroundings) -> Record:
+    """The rotation whose certificate is on the device: the open one if it got that far, else the newest."""
+    journal, device = around.stores.journal, target.device.name
+    for record in reversed(journal.history(device)):
+        if record.state is State.ROTATED or (record.state is State.OPEN and half_installed(journal, record)):
+            return record
+    raise RotationError(
+        f"{device} has no rotation to go back from", hint=f"`ottr history {device}` shows what there was"
+    )
+
+
+def _seen_back(target: Target, around: Surroundings, record: Record, before: Facts) -> RotationResult:
+    """The former certificate is served again, seen from outside, and is the current one from now on."""
+    result = RotationResult(
+        target.device.name, Outcome.ROLLED_BACK, rotation_id=record.id, step=Step.ROLLBACK.value, reason="asked"
+    )
+    if not before.leaf_pem:
+        return warned(result, "there was no certificate before; look at what the device serves now")
+    leaf = x509.parse_certificate(before.leaf_pem)
+    probe = around.authorities[target.route.issuer].probe
+    problem = probe.await_served(target.route.endpoints, leaf, target.route.verify_timeout_s)
+    if problem:
+        return warned(result, f"the former certificate is bound again, but {problem}")
+    around.stores.certificates.adopt(target.device.name, target.route.issuer, before.leaf_pem, around.clock())
+    return replace(result, new_sha256=leaf.sha256, serial=leaf.serial, not_after=leaf.not_after)
+
+
+def _take_away(target: Target, around: Surroundings, record: Record) -> None:
+    request = CertificateRequest(record.label, record.dns_names, record.key_type)
+    journal = around.stores.journal
+    with around.connect(target) as driver:
+        if half_installed(journal, record):
+            rotation = Rotation(record, journal, around.clock, lambda _device, _step: None)
+            before = rotation.written(Step.PREFLIGHT, Facts)
+            rotation.roll_back(lambda: driver.rollback(request, before))
+        driver.cleanup(frozenset({record.label}))
+    journal.update(record, state=State.ABANDONED, cleaned=True, finished_at=around.clock())

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Handshakes with an endpoint without pause, in a process of its own; TLS itself proves that key and certificate fit.
+
+``python -m tests.acceptance.watcher ADDRESS PORT NAME`` prints a line for each failure and, when its standard
+input ends, the number of handshakes.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import subprocess
+import sys
+import time
+
+
+def fetch(address: str, port: int, name: str) -> bytes:
+    """The DER that is served now."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((address, port), 5) as plain,
+        context.wrap_socket(plain, server_hostname=name) as tls,
+    ):
+        return tls.getpeercert(binary_form=True) or b""
+
+
+class Watcher:
+    """The process, for the time of a block; then its findings."""
+
+    def __init__(self, address: str, port: int, name: str) -> None:
+        self._endpoint = (address, port, name)
+        self.handshakes = 0
+        self.failures: list[str] = []
+
+    def __enter__(self) -> Watcher:
+        argv = [sys.executable, "-m", "tests.acceptance.watcher", *map(str, self._endpoint)]
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        output, _ = self._process.communicate(timeout=30)
+        *self.failures, count = output.splitlines()
+        self.handshakes = int(count)
+
+    def await_served(self, der: bytes) -> None:
+        """A worker of nginx that is about to go may take one more connection with the former certificate."""
+        deadline = time.monotonic() + 10
+        while fetch(*self._endpoint) != der:
+            assert time.monotonic() < deadline, "the host serves something else"
+
+
+def main() -> None:
+    address, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    handshakes = 0
+    while not select.select([sys.stdin], [], [], 0.02)[0]:
+        try:
+            fetch(address, port, name)
+            handshakes += 1
+        except OSError as error:
+            print(repr(error), flush=True)
+    print(handshakes, flush=True)
+
+
+if __name__ == "__main__":
+    main()

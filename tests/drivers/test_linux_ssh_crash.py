@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scripts themselves, run by several shells, and cut off before and after every program they start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ottr.drivers.linux_ssh.driver import LinuxHost
+from ottr.drivers.linux_ssh.options import Options, parse_options
+from ottr.errors import DriverError
+from ottr.lab.nginx import Nginx
+from ottr.model import Facts, IssuedCertificate
+from tests.drivers.conftest import Machine, nginx_options
+from tests.drivers.linux import Crashes, LocalShell, is_pair, issue, request, serial, served_serial, wait_until
+
+_ACTS = ("create_csr", "first install", "second install", "rollback", "rollback to the original", "arm", "cleanup")
+
+
+@pytest.fixture
+def options(machine: Machine) -> Options:
+    return parse_options(nginx_options(machine.nginx))
+
+
+@pytest.mark.parametrize("shell", [("dash",), ("bash", "--posix"), ("busybox", "sh")])
+def test_every_shell_can_do_everything(machine: Machine, options: Options, shell: tuple[str, ...]) -> None:
+    first = machine.served()
+    host = LinuxHost(LocalShell(shell), options)
+    before = host.inspect()
+    assert serial(before.leaf_pem) == first
+    assert host.check() == ()
+    csr = host.create_csr(request())
+    assert host.create_csr(request()) == csr
+    issued = issue(csr)
+    host.arm(request(), before, 600)
+    host.install(request(), issued)
+    host.install(request(), issued)
+    host.disarm(request())
+    wait_until(lambda: machine.served() == serial(issued.leaf_pem))
+    host.rollback(request(), before)
+    wait_until(lambda: machine.served() == first)
+    host.cleanup(host.labels())
+    assert host.labels() == frozenset()
+
+
+def test_busyboxs_own_programs_are_enough(machine: Machine, options: Options, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split():
+        (programs / name).symlink_to(shutil.which("busybox") or "")
+    for name in ("busybox", "openssl", "nginx"):
+        (programs / name).symlink_to(shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") or "")
+    host = LinuxHost(LocalShell((f"{programs}/busybox", "sh"), {"PATH": str(programs)}), options)
+    before = host.inspect()
+    issued = issue(host.create_csr(request()))
+    host.install(request(), issued)
+    wait_until(lambda: machine.served() == serial(issued.leaf_pem))
+    host.rollback(request(), before)
+    assert host.inspect().leaf_pem == before.leaf_pem
+
+
+def test_no_byte_of_a_key_comes_back(machine: Machine, options: Options) -> None:
+    shell = LocalShell()
+    host = LinuxHost(shell, options)
+    rotate(host, 1)
+    host.inspect()
+    generation = Path(options.folder) / "ottr-test-1"
+    secret = (generation / "privkey.pem").read_text().splitlines()[1]
+    assert "BEGIN CERTIFICATE" in shell.received
+    assert secret not in shell.received
+    assert "PRIVATE" not in shell.received
+    # A file that holds certificate and key, in any order, broken or not, gives away its certificate alone.
+    key, certificate = (generation / "privkey.pem").read_text(), (generation / "cert.pem").read_text()
+    for content in (key + certificate, certificate + key, certificate[:200] + "\n" + key, key):
+        machine.nginx.fullchain.write_text(content)
+        host.inspect()
+        assert secret not in shell.received
+        assert "PRIVATE" not in shell.received
+
+
+def rotate(host: LinuxHost, number: int) -> IssuedCertificate:
+    issued = issue(host.create_csr(request(number)))
+    host.install(request(number), issued)
+    return issued
+
+
+class Scene:
+    """One host in the state an act begins with, and what must be true whenever the act is cut off."""
+
+    def __init__(self, nginx: Nginx, options: Options, crashes: Crashes) -> None:
+        self.nginx = nginx
+        self.options = options
+        self.crashes = crashes
+        self.saved = nginx.folder / "saved"
+
+    def host(self, *, before: int = 0, after: int = 0) -> LinuxHost:
+        return LinuxHost(self.crashes.shell(before=before, after=after), self.options)
+
+    def served(self) -> int:
+        return served_serial(self.nginx.address, self.nginx.port)
+
+    def save(self) -> None:
+        shutil.copytree(self.nginx.key.parent, self.saved, symlinks=True)
+
+    def restore(self) -> None:
+        shutil.rmtree(self.nginx.key.parent)
+        shutil.copytree(self.saved, self.nginx.key.parent, symlinks=True)
+        subprocess.run(self.nginx.reload_command, check=True, capture_output=True)
+        configured = serial(self.nginx.fullchain.read_text())
+        wait_until(lambda: self.served() == configured)
+
+    def check_whole(self) -> None:
+        assert is_pair(self.nginx.fullchain, self.nginx.key)
+        assert self.served() != 0
+
+
+@pytest.fixture
+def scene(machine: Machine, options: Options, tmp_path: Path) -> Scene:
+    return Scene(machine.nginx, options, Crashes(tmp_path))
+
+
+@pytest.mark.parametrize("act", _ACTS)
+def test_cut_off_anywhere_and_called_again_it_comes_to_the_same_end(scene: Scene, act: str) -> None:
+    begin, perform, done = _script(scene, act)
+    begin(scene.host())
+    scene.save()
+    perform(scene.host())
+    last = scene.crashes.count
+    assert last > 2
+    done(scene.host())
+    for step in range(1, last + 1):
+        for when in ({"before": step}, {"after": step}):
+            scene.restore()
+            with pytest.raises(DriverError):
+                perform(scene.host(**when))
+            scene.check_whole()
+            perform(scene.host())
+            scene.check_whole()
+            done(scene.host())
+            left = {path.name for path in Path(scene.options.folder).rglob("*.new")}
+            assert left <= {"csr.new", "privkey.new"}
+
+
+Act = Callable[[LinuxHost], object]
+
+
+def _script(scene: Scene, act: str) -> tuple[Act, Act, Act]:
+    """What comes before an act, the act, and what is true after it."""
+    issued: list[IssuedCertificate] = []
+
+    def issue_two(host: LinuxHost) -> None:
+        issued.extend(issue(host.create_csr(request(number))) for number in (1, 2))
+
+    def install(number: int) -> Act:
+        return lambda host: host.install(request(number), issued[number - 1])
+
+    def prepare(*installed: int) -> Act:
+        def begin(host: LinuxHost) -> None:
+            issue_two(host)
+            for number in installed:
+                install(number)(host)
+
+        return begin
+
+    first = scene.served()
+
+    def serves(bound: str, number: int = 0) -> Act:
+        def check(host: LinuxHost) -> None:
+            wanted = serial(issued[number - 1].leaf_pem) if number else first
+            facts = host.inspect()
+            assert (facts.bound, serial(facts.leaf_pem)) == (bound, wanted)
+            wait_until(lambda: scene.served() == wanted)
+
+        return check
+
+    def installed(number: int, back: Act) -> Act:
+        def check(host: LinuxHost) -> None:
+            serves(f"ottr-test-{number}", number)(host)
+            host.rollback(request(number), Facts())  # the host itself knows where it came from
+            back(host)
+
+        return check
+
+    def one_key(host: LinuxHost) -> None:
+        assert host.create_csr(request(1)) == host.create_csr(request(1))
+        assert host.labels() == {"ottr-test-1"}
+
+    def unarmed(host: LinuxHost) -> None:
+        host.disarm(request(2))
+        assert not (Path(scene.options.folder) / "ottr-test-2" / "deadman.sh").exists()
+
+    acts: dict[str, tuple[Act, Act, Act]] = {
+        "create_csr": (lambda host: None, lambda host: host.create_csr(request(1)), one_key),
+        "first install": (prepare(), install(1), installed(1, serves("original"))),
+        "second install": (prepare(1), install(2), installed(2, serves("ottr-test-1", 1))),
+        "rollback": (
+            prepare(1, 2),
+            lambda host: host.rollback(request(2), Facts(bound="ottr-test-1")),
+            serves("ottr-test-1", 1),
+        ),
+        "rollback to the original": (
+            prepare(1),
+            lambda host: host.rollback(request(1), Facts()),
+            serves("original"),
+        ),
+        "arm": (prepare(1), lambda host: host.arm(request(2), Facts(bound="ottr-test-1"), 600), unarmed),
+        "cleanup": (
+            prepare(1, 2),
+            lambda host: host.cleanup(frozenset({"ottr-test-1"})),
+            lambda host: serves("ottr-test-2", 2)(host),
+        ),
+    }
+    return acts[act]
