@@ -41,7 +41,7 @@ def main() -> int:
     if given.output == "json":
         print(json.dumps(build_document(runs, about, sleeps=given.sleeps), indent=2))
     else:
-        print_report(Console(width=None if sys.stdout.isatty() else 160), runs, about, sleeps=given.sleeps)
+        print_report(Console(width=None if sys.stdout.isatty() else 170), runs, about, sleeps=given.sleeps)
     return 0 if all(run.good for run in runs) else 1
 
 

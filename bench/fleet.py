@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,14 @@ class Served:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """A process: its parent, and the user and system time of itself and of the children it has waited for."""
+
+    parent: int
+    cpu_s: float
+
+
 class Fleet:
     """The hosts of a running lab."""
 
@@ -65,6 +74,17 @@ class Fleet:
         shutil.rmtree(self.lab.folder / "state", ignore_errors=True)
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(_reset_host, self.hosts))
+
+    def read_cpu_s(self) -> float:
+        """User and system time so far of the hosts (sshd, what logins ran, nginx), Pebble and BIND."""
+        lab = self.lab
+        servers = [lab.pebble.process, lab.bind.process, *(sshd.process for sshd in lab.sshds)]
+        found = _read_processes()
+        members = {process.pid for process in servers} | {host.nginx.process.pid for host in self.hosts}
+        for pid in sorted(found):  # a child mostly has a larger number than its parent; one missed is counted later
+            if found[pid].parent in members:
+                members.add(pid)
+        return sum(found[pid].cpu_s for pid in members if pid in found)
 
     def find_failures(self) -> list[str]:
         """Why the last run has not done its work, a line for each host that serves no new certificate of Pebble's."""
@@ -110,6 +130,17 @@ def _fetch(host: Host, context: ssl.SSLContext) -> bytes:
         context.wrap_socket(stream, server_hostname=host.name) as connection,
     ):
         return connection.getpeercert(binary_form=True) or b""
+
+
+def _read_processes() -> dict[int, Usage]:
+    found: dict[int, Usage] = {}
+    ticks = os.sysconf("SC_CLK_TCK")
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                found[int(entry.name)] = Usage(int(fields[1]), sum(map(int, fields[11:15])) / ticks)
+    return found
 
 
 def _trust_anything() -> ssl.SSLContext:

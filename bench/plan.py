@@ -115,7 +115,7 @@ def main() -> int:
         document = {"machine": describe_machine(), "runs": [asdict(run) for run in runs], "criteria": verdicts}
         print(json.dumps(document, indent=2))
     else:
-        console = Console(width=None if sys.stdout.isatty() else 160)
+        console = Console(width=None if sys.stdout.isatty() else 170)
         console.print(build_grid(runs))
         console.print(build_criteria(criteria))
     return 0 if all(run.good for run in runs) else 1

@@ -18,6 +18,7 @@ from bench.results import Criterion, Run, Summary, Table, judge, summarize
 FORM = 1
 """Counted up when the JSON document changes in a way that readers notice."""
 
+_HEADERS = ("runs", "wall s", "hosts/s", "CPU s", "CPU ms/host", "lab ms/host", "peak MiB", "largest MiB", "processes")
 _RATIOS = {
     "wall_by_floor": "wall/floor",
     "cpu_by_floor": "CPU/floor",
@@ -69,9 +70,8 @@ def print_report(console: Console, runs: Sequence[Run], about: Mapping[str, str]
 def build_grid(runs: Sequence[Run]) -> Grid:
     """Medians, a line for each size and peer; ratios only where the floor or Ottr is among them."""
     table = summarize(runs)
-    headers = ["runs", "wall s", "hosts/s", "CPU s", "CPU ms/host", "peak MiB", "largest MiB", "processes"]
     shown = [key for key in _RATIOS if any(_ratios(table, one)[key] for one in table.values())]
-    grid = Grid("peer", "hosts", *headers, *(_RATIOS[key] for key in shown), box=box.SIMPLE)
+    grid = Grid("peer", "hosts", *_HEADERS, *(_RATIOS[key] for key in shown), box=box.SIMPLE)
     for column in grid.columns[1:]:
         column.justify = "right"
     for one in sorted(table.values(), key=lambda one: (one.hosts, one.wall_s)):
@@ -83,7 +83,8 @@ def _describe(one: Summary) -> tuple[str, ...]:
     runs = f"{one.runs - one.failed}/{one.runs}"
     sizes = (f"{one.peak_rss_mib:.0f}", f"{one.process_rss_mib:.0f}", f"{one.processes:.0f}")
     times = (f"{one.wall_s:.2f}", f"{one.hosts_per_s:.2f}", f"{one.cpu_s:.2f}", f"{one.cpu_ms_per_host:.1f}")
-    return (one.peer, str(one.hosts), runs, *times, *sizes)
+    lab = "-" if one.lab_cpu_ms_per_host is None else f"{one.lab_cpu_ms_per_host:.1f}"
+    return (one.peer, str(one.hosts), runs, *times, lab, *sizes)
 
 
 def _describe_ratio(value: float | None) -> str:

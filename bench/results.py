@@ -27,6 +27,8 @@ class Run:
     process_rss_mib: float
     """Largest single process."""
     processes: int
+    lab_cpu_s: float | None = None
+    """What the hosts, the CA and the DNS server used meanwhile."""
     failures: tuple[str, ...] = ()
     """Hosts that serve no new certificate afterwards; the run counts only when there are none."""
 
@@ -43,6 +45,7 @@ class Run:
             peak_rss_mib=measured["peak_rss_kib"] / 1024,
             process_rss_mib=measured["process_rss_kib"] / 1024,
             processes=int(measured["processes"]),
+            lab_cpu_s=measured.get("lab_cpu_s"),
             failures=tuple(failures),
         )
 
@@ -64,6 +67,7 @@ class Summary:
     hosts_per_s: float
     cpu_s: float
     cpu_ms_per_host: float
+    lab_cpu_ms_per_host: float | None
     peak_rss_mib: float
     process_rss_mib: float
     processes: float
@@ -103,6 +107,7 @@ def summarize(runs: Iterable[Run]) -> dict[tuple[int, str], Summary]:
 def _summarize(runs: Sequence[Run]) -> Summary:
     good = [run for run in runs if run.good]
     hosts, wall_s, cpu_s = runs[0].hosts, median(run.wall_s for run in good), median(run.cpu_s for run in good)
+    lab_cpu_s = [run.lab_cpu_s for run in good if run.lab_cpu_s is not None]
     return Summary(
         peer=runs[0].peer,
         hosts=hosts,
@@ -112,6 +117,7 @@ def _summarize(runs: Sequence[Run]) -> Summary:
         hosts_per_s=hosts / wall_s,
         cpu_s=cpu_s,
         cpu_ms_per_host=1000 * cpu_s / hosts,
+        lab_cpu_ms_per_host=1000 * median(lab_cpu_s) / hosts if lab_cpu_s else None,
         peak_rss_mib=median(run.peak_rss_mib for run in good),
         process_rss_mib=median(run.process_rss_mib for run in good),
         processes=median(run.processes for run in good),

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,14 +57,16 @@ def _order(peers: Sequence[str], number: int) -> Sequence[str]:
 def _run(fleet: Fleet, peer: Peer, name: str, number: int, folder: Path) -> Run:
     fleet.reset()
     log = folder / f"{name}{number}.log"
-    measured = measure(peer.build_command(number), log, len(fleet.hosts))
+    command, before_s = peer.build_command(number), fleet.read_cpu_s()
+    measured = measure(command, log, len(fleet.hosts))
+    measured["lab_cpu_s"] = round(fleet.read_cpu_s() - before_s, 4)
     run = Run.of(name, len(fleet.hosts), number, measured, fleet.find_failures())
     if not run.good:
         sys.stderr.write(log.read_text(errors="replace")[-3000:])
     return run
 
 
-def measure(command: Command, log: Path, hosts: int) -> Mapping[str, float]:
+def measure(command: Command, log: Path, hosts: int) -> dict[str, float]:
     """Run a command under the meter, its output into ``log``, and return the meter's report."""
     report, timeout_s = log.with_suffix(".json"), _TIMEOUT_S + _TIMEOUT_PER_HOST_S * hosts
     environment = {**os.environ, **command.environment}
@@ -72,5 +74,5 @@ def measure(command: Command, log: Path, hosts: int) -> Mapping[str, float]:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     meter = (sys.executable, "-m", "bench.meter", str(report), str(timeout_s), str(log), *command.argv)
     subprocess.run(meter, env=environment, cwd=_ROOT, check=True)
-    measured: Mapping[str, float] = json.loads(report.read_text())
+    measured: dict[str, float] = json.loads(report.read_text())
     return measured

@@ -176,13 +176,16 @@ class App:
 
 
 def _staged(settings: Settings) -> Settings:
-    """Every issuer replaced by its staging twin. Raises SettingsError for one that has none."""
-    twins = {}
-    for name, issuer in settings.issuers.items():
-        if not issuer.staging:
+    """Every issuer stood in for by its staging twin, whose certificates stay known as the twin's.
+
+    Raises SettingsError for an issuer that has no twin and is none.
+    """
+    issuers = settings.issuers
+    twins = {issuer.staging for issuer in issuers.values()}
+    for name, issuer in issuers.items():
+        if not issuer.staging and name not in twins:
             raise SettingsError(
                 f"issuer {name!r} has no staging twin",
                 hint=f"set issuers.{name}.staging to the name of another issuer in ottr.yaml",
             )
-        twins[name] = replace(settings.issuers[issuer.staging], name=name)
-    return replace(settings, issuers=twins)
+    return replace(settings, issuers={name: issuers.get(one.staging, one) for name, one in issuers.items()})

@@ -12,7 +12,7 @@ from ottr.model import Waiter
 
 T = TypeVar("T")
 
-WAITS_S = (1.0, 3.0, 10.0)
+WAITS_S = (1.0, 3.0)
 """Seconds between tries; one more try than there are waits."""
 
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from ottr import x509
 from ottr.errors import DeviceLeased, JournalError, OttrError
@@ -29,19 +31,24 @@ def rotated(
     before = rotation.written(Step.PREFLIGHT, Facts)
     issued = rotation.written(Step.ORDER, IssuedCertificate)
     leaf = x509.parse_certificate(issued.leaf_pem)
+    old = x509.find_certificate(before.leaf_pem)
     result = replace(
         blank,
         outcome=Outcome.ROTATED,
         step=Step.RECORD.value,
-        old_sha256=x509.parse_certificate(before.leaf_pem).sha256 if before.leaf_pem else "",
+        old_sha256=old.sha256 if old else "",
         new_sha256=leaf.sha256,
         serial=leaf.serial,
         not_after=leaf.not_after,
     )
-    result = warned(result, around.recorder.record(target.device, leaf))
-    result = warned(result, _clean_up(target, around, rotation, sessions))
+    steps: list[Callable[[], str]] = [
+        lambda: around.recorder.record(target.device, leaf),
+        lambda: _clean_up(target, around, rotation, sessions),
+    ]
     if former is not None and target.route.revoke_superseded:
-        result = warned(result, _revoke(target, around, former.sha256))
+        steps.append(partial(_revoke, target, around, former.sha256))
+    for step in steps:
+        result = warned(result, _attempt(device, step))
     rotation.close()
     around.stores.schedules.succeeded(device)
     return result
@@ -68,6 +75,17 @@ def superseded(records: list[Record], current: str) -> list[Record]:
     ended = [record for record in records if record.id != current]
     kept = [record for record in ended if record.state is State.ROTATED][-1:]
     return [record for record in ended if record not in kept]
+
+
+def _attempt(device: str, step: Callable[[], str]) -> str:
+    """A verified device is rotated whatever goes wrong now: it becomes a warning, a plain bug too."""
+    try:
+        return step()
+    except (JournalError, DeviceLeased):
+        raise
+    except Exception as error:
+        log.exception("%s: unexpected", device)
+        return f"unexpected {type(error).__name__} after the rotation; see the log"
 
 
 def _clean_up(target: Target, around: Surroundings, rotation: Rotation, sessions: Sessions) -> str:

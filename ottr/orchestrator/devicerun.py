@@ -73,7 +73,11 @@ def _run_leased(
     except OttrError as error:
         result = replace(blank, error=error.report)
     else:
-        result = _run_rotation(target, around, decision, watch, blank)
+        try:
+            result = _run_rotation(target, around, decision, watch, blank)
+        except (DeviceLeased, JournalError) as error:
+            around.hooks.after(target, replace(blank, error=error.report))  # what was drained is not left so
+            raise
     return aftermath.warned(result, around.hooks.after(target, result))
 
 

@@ -26,7 +26,7 @@ from ottr.state.schema import lease
 
 TTL = timedelta(seconds=120)
 HEARTBEAT_S = 20.0
-POLL_S = 0.1
+POLL_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)

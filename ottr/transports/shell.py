@@ -127,21 +127,25 @@ class RemoteShell:
         self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
         piece = read(65536)
         if not piece:
-            raise self._ended() from None
+            raise self._ended(bytes(data))
         data += piece
         if len(data) > MAX_OUTPUT:
             self._channel.close()
             raise DeviceRejected(f"{self.name} sent more than {MAX_OUTPUT} bytes")
 
-    def _ended(self) -> DriverError:
+    def _ended(self, printed: bytes) -> DriverError:
         """Say why the shell is gone; before its first answer it never was there."""
-        words = b""
-        with contextlib.suppress(Exception):
-            words = receive(self._channel.recv_stderr, self._channel, time.monotonic() + 1.0)
-        said = f" ({reason})" if (reason := _last_lines(words)) else ""
-        if not self._answered and self._channel.exit_status_ready():
+        with contextlib.suppress(TimeoutError, DriverError):
+            printed += receive(self._channel.recv_stderr, self._channel, time.monotonic() + 1.0)
+        said = f" ({words})" if (words := _last_lines(printed)) else ""
+        if not self._answered and self._exit_status() != -1:
             return type(self._refusal)(f"{self._refusal}{said}", hint=self._refusal.hint)
         return DeviceUnreachable(f"the shell on {self.name} ended before its script was done{said}")
+
+    def _exit_status(self) -> int:
+        """Wait for it: the end of the output may come first. -1 when the connection is lost."""
+        self._channel.status_event.wait(1.0)
+        return self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1
 
 
 def _last_lines(data: bytes) -> str:

@@ -100,13 +100,21 @@ class LocalShell:
 
 
 _SHIM = """#!/bin/dash
-read -r n <{folder}/count
-n=$((n + 1))
-echo $n >{folder}/count
+count() {{
+    read -r n <"$1"
+    n=$((n + 1))
+    echo $n >"$1"
+}}
+count {folder}/programs.count
 [ $n != "$KILL_BEFORE" ] || kill -s KILL 0
 {program} "$@"
 status=$?
-[ $n != "$KILL_AFTER" ] || kill -s KILL 0
+case {program} in
+    */mv)
+        count {folder}/renames.count
+        [ $n != "$KILL_AFTER" ] || kill -s KILL 0
+        ;;
+esac
 exit $status
 """
 
@@ -117,7 +125,7 @@ _COMMANDS = (
 
 
 class Crashes:
-    """Puts a shim in front of every program that the scripts call: it ends the whole script at the n-th call."""
+    """Puts a shim in front of every program that the scripts call, which can end the whole script there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -129,14 +137,17 @@ class Crashes:
             shim.chmod(0o755)
 
     def shell(self, *, before: int = 0, after: int = 0) -> LocalShell:
-        """A shell that dies before or after the n-th program; with neither it counts only."""
-        (self.folder / "count").write_text("0\n")
+        """A shell that dies before the n-th program or after the n-th rename; with neither it counts only."""
+        for name in ("programs.count", "renames.count"):
+            (self.folder / name).write_text("0\n")
         path = f"{self._programs}:{os.environ['PATH']}"
         return LocalShell(environment={"PATH": path, "KILL_BEFORE": str(before), "KILL_AFTER": str(after)})
 
     @property
-    def count(self) -> int:
-        return int((self.folder / "count").read_text())
+    def counts(self) -> tuple[int, int]:
+        """Programs and renames since the last shell was made."""
+        first, second = (int((self.folder / name).read_text()) for name in ("programs.count", "renames.count"))
+        return first, second
 
 
 def served_serial(address: str, port: int, protocol: EndpointProtocol = EndpointProtocol.TLS) -> int:

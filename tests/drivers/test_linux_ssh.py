@@ -342,6 +342,16 @@ def test_the_dead_man_takes_the_host_back(machine: Machine, host: LinuxHost) -> 
     assert timers(machine) == []
 
 
+def test_a_timer_without_its_licence_does_nothing(machine: Machine, host: LinuxHost) -> None:
+    issued = rotate(host, 1)
+    host.arm(request(), Facts(), 600)
+    program = str(folder_of(machine) / "ottr-test-1" / "deadman.sh")
+    subprocess.run(["sh", program, "0", "another nonce"], check=True)
+    host.disarm(request())
+    wait_served(machine, issued)
+    assert host.inspect().bound == "ottr-test-1"
+
+
 def test_disarmed_in_time_the_host_stays(machine: Machine, host: LinuxHost) -> None:
     host.disarm(request())
     issued = issue(host.create_csr(request()))

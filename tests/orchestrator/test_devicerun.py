@@ -352,6 +352,15 @@ def test_a_journal_that_fails_in_mid_install_rolls_the_device_back_and_stops_the
     with pytest.raises(JournalError):
         world.run(around=around)
     assert world.device.bound == "original"
+    assert world.hooks.called == ["before", "after failed"]
+
+
+def test_a_bug_after_the_verification_is_a_warning(world):
+    world.trouble.happen = failing("record", ZeroDivisionError())
+    result = world.run()
+    assert result.outcome is Outcome.ROTATED
+    assert result.warnings == ("unexpected ZeroDivisionError after the rotation; see the log",)
+    assert not journal(world).open_rotations()
 
 
 def test_a_lost_lease_leaves_the_device_to_its_new_owner(world):

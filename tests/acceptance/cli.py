@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real command as a process, in a folder and a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from ottr.lab import Lab
+
+DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended."""
+
+    stdout: str
+    stderr: str
+    status: int
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+@dataclass
+class Operator:
+    """Runs ``ottr`` where ottr.yaml, routing.yaml and inventory/ are."""
+
+    folder: Path
+    environment: dict[str, str]
+    lab: Lab | None = None
+    _running: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        home = folder / "home"
+        home.mkdir(parents=True)
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "LANG", "LC_ALL", "COVERAGE_PROCESS_START")
+            if name in os.environ
+        }
+        return cls(folder, {**kept, "HOME": str(home), "TMPDIR": str(folder / "home"), "COLUMNS": "200"})
+
+    @classmethod
+    @contextmanager
+    def beside(cls, lab: Lab, folder: Path) -> Iterator[Self]:
+        """With the files of a lab."""
+        operator = cls.at(folder / "operator")
+        operator.lab = lab
+        operator.run("init", "--lab", str(lab.folder))
+        try:
+            yield operator
+        finally:
+            operator.end_all()
+
+    def run(self, *arguments: str, status: int = 0, **environment: str) -> Done:
+        """Run one command to its end, which must be the status said."""
+        process = self.start(*arguments, **environment)
+        return self.wait(process, status=status)
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ottr", *arguments],
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._running.append(process)
+        return process
+
+    def wait(self, process: subprocess.Popen[str], *, status: int = 0) -> Done:
+        stdout, stderr = process.communicate(timeout=DEADLINE_S)
+        done = Done(stdout, stderr, process.returncode)
+        assert done.status == status, f"status {done.status}\n{stdout}\n{stderr}"
+        return done
+
+    def run_on_terminal(self, *arguments: str, status: int = 0, **environment: str) -> str:
+        """Run one command on a terminal; return everything it wrote there."""
+        leader, follower = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ottr", *arguments],
+            cwd=self.folder,
+            env=self.environment | {"TERM": "xterm-256color"} | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=follower,
+            stderr=follower,
+        )
+        os.close(follower)
+        written = b""
+        with suppress(OSError):  # EIO: the other end is closed
+            while chunk := os.read(leader, 4096):
+                written += chunk
+        os.close(leader)
+        assert process.wait(DEADLINE_S) == status, written.decode()
+        return written.decode()
+
+    def end_all(self) -> None:
+        for process in self._running:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+    def read_inventory(self) -> dict[str, Any]:
+        return yaml.safe_load((self.folder / "inventory" / "hosts.yml").read_text())
+
+    def write_inventory(self, content: dict[str, Any]) -> None:
+        (self.folder / "inventory" / "hosts.yml").write_text(yaml.safe_dump(content))
+
+    def set_variable(self, host: str, name: str, value: Any) -> None:
+        """Change one variable of a host."""
+        inventory = self.read_inventory()
+        inventory["linux"]["hosts"][host][name] = value
+        self.write_inventory(inventory)
+
+    def set_option(self, host: str, name: str, value: Any) -> None:
+        """Change one option of the driver for a host."""
+        options = self.read_inventory()["linux"]["hosts"][host]["ottr_options"]
+        self.set_variable(host, "ottr_options", {**options, name: value})
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Every file of the operator's inventory, and of the hosts' TLS folders."""
+        assert self.lab is not None
+        folders = [self.folder / "inventory", *(host.nginx.fullchain.parent for host in self.lab.hosts)]
+        return {
+            str(path): path.read_bytes() for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()
+        }
+
+    def served(self) -> dict[str, str]:
+        """What every host serves now."""
+        assert self.lab is not None
+        return {host.name: host.fetch_served_pem() for host in self.lab.hosts}
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.02)
+
+
+def interrupt(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT) -> None:
+    os.kill(process.pid, number)
