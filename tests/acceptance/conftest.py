@@ -1,33 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two hosts for all commands of one test worker; every operator has files, state and history of their own."""
+"""A lab that the tests of one module share, and a site of its own for each test."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
 from ottr.lab import Lab
-from tests.acceptance.cli import Operator
+from ottr.lab.host import Host
+from tests.acceptance import faults
+from tests.acceptance.faults import Site
 
 
-@pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("fleet") / "lab", 2) as running:
-        yield running
+@pytest.fixture(scope="module")
+def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Four hosts whose services are reloaded by scripts."""
+    with Lab(tmp_path_factory.mktemp("faults") / "lab", 4) as lab:
+        faults.use_scripts(lab)
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def turns(shared_lab: Lab) -> Iterator[Host]:
+    """The hosts of the lab, one after the other and from the beginning."""
+    return cycle(shared_lab.hosts)
 
 
 @pytest.fixture
-def operator(fleet: Lab, tmp_path: Path) -> Iterator[Operator]:
-    """Somebody at a shell, with the lab's files taken over by ``ottr init``."""
-    with Operator.beside(fleet, tmp_path) as somebody:
-        yield somebody
+def host(turns: Iterator[Host]) -> Host:
+    """A host for one test; others may have rotated it before."""
+    return next(turns)
 
 
-@pytest.fixture(scope="session")
-def rotated(fleet: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """An operator whose two hosts were rotated once; to be looked at only."""
-    with Operator.beside(fleet, tmp_path_factory.mktemp("rotated")) as somebody:
-        somebody.run("rotate")
-        yield somebody
+@pytest.fixture
+def site(shared_lab: Lab, tmp_path: Path) -> Site:
+    """An operator's folder that knows nothing of the hosts yet."""
+    return Site(shared_lab, tmp_path / "site")

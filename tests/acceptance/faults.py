@@ -140,7 +140,10 @@ class Site:
 
     def begin(self, host: Host) -> Certificate:
         """Rotate a host well, so that it serves a certificate of the lab's CA; return it."""
-        check_rotated(self.rotate(host, forced=True))
+        results = self.rotate(host, forced=True)
+        check_rotated(results)
+        new = parse_certificate_of(results, host)
+        await_true(lambda: served(host).sha256 == new, f"{host.name} serves something else")
         return served(host)
 
 

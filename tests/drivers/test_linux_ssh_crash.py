@@ -13,7 +13,8 @@ import pytest
 
 from ottr.drivers.linux_ssh.driver import LinuxHost
 from ottr.drivers.linux_ssh.options import Options, parse_options
-from ottr.errors import DriverError
+from ottr.drivers.linux_ssh.scripts import build_call
+from ottr.errors import DeviceRejected, DriverError, UnsupportedDevice
 from ottr.lab.nginx import Nginx
 from ottr.model import Facts, IssuedCertificate
 from tests.drivers.conftest import Machine, nginx_options
@@ -81,6 +82,52 @@ def test_no_byte_of_a_key_comes_back(machine: Machine, options: Options) -> None
         host.inspect()
         assert secret not in shell.received
         assert "PRIVATE" not in shell.received
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [("cat privkey.pem", "sent a private key"), ("echo hello", "something else than a CSR")],
+)
+def test_a_host_that_returns_something_else_is_refused(
+    options: Options, tmp_path: Path, program: str, words: str
+) -> None:
+    (tmp_path / "cat").write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin; {program}\n")
+    (tmp_path / "cat").chmod(0o755)
+    host = LinuxHost(LocalShell(environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"}), options)
+    with pytest.raises(DeviceRejected, match=words) as caught:
+        host.create_csr(request())
+    assert "BEGIN" not in str(caught.value)
+
+
+def test_a_host_without_openssl_cannot_be_worked_with(options: Options, tmp_path: Path) -> None:
+    for name in ("dash", "mkdir", "flock", "df"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    shell = LocalShell((str(tmp_path / "dash"), "-c", 'PATH=/none; eval "$(/usr/bin/sed s/^PATH=.*//)"'), {})
+    host = LinuxHost(shell, options)
+    with pytest.raises(UnsupportedDevice, match="no openssl") as caught:
+        host.create_csr(request())
+    assert "install" in caught.value.hint
+
+
+def test_a_host_whose_clock_is_wrong_is_found_beforehand(options: Options, tmp_path: Path) -> None:
+    (tmp_path / "date").write_text("#!/bin/sh\necho clock=1000000000\n")
+    (tmp_path / "date").chmod(0o755)
+    host = LinuxHost(LocalShell(environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"}), options)
+    (problem,) = host.check()
+    assert problem.startswith("the clock of the host is ")
+    assert problem.endswith(" s behind")
+
+
+def test_a_change_that_is_going_on_is_waited_for(machine: Machine, options: Options) -> None:
+    host = LinuxHost(LocalShell(), options)
+    issued = issue(host.create_csr(request()))
+    lock = Path(options.folder) / "lock"
+    with subprocess.Popen(["flock", str(lock), "sh", "-c", "read -r _"], stdin=subprocess.PIPE) as other:
+        with pytest.raises(subprocess.TimeoutExpired):
+            host._shell.run(build_call(options, "ottr-test-1", "disarm"), 0.5)
+        other.communicate(b"\n")
+    host.install(request(), issued)
+    wait_until(lambda: machine.served() == serial(issued.leaf_pem))
 
 
 def rotate(host: LinuxHost, number: int) -> IssuedCertificate:

@@ -258,6 +258,37 @@ def test_a_wrong_key_is_refused(client: Client, tmp_path: Path) -> None:
     assert "ansible_ssh_private_key_file" in error.hint
 
 
+def test_a_server_that_hangs_up_after_too_many_tries(
+    build_sshd: Callable[..., Sshd], sshd_key: Path, tmp_path: Path, home: Path
+) -> None:
+    client = Client(build_sshd(1, extra="MaxAuthTries 2"), sshd_key, tmp_path / "known_hosts")
+    for name in ("id_ed25519", "id_ecdsa", "id_rsa"):
+        write_key_pair(home / ".ssh" / name)
+    error = refuse(client, AuthenticationFailed, "tried", credentials=Credentials(username=client.sshd.user))
+    assert "id_ed25519" in str(error)
+    assert "id_ecdsa" in str(error)
+
+
+def test_a_server_that_hangs_up_at_the_first_try(
+    build_sshd: Callable[..., Sshd], sshd_key: Path, tmp_path: Path
+) -> None:
+    client = Client(build_sshd(1, extra="MaxAuthTries 1"), sshd_key, tmp_path / "known_hosts")
+    write_key_pair(tmp_path / "wrong")
+    wrong = replace(client.credentials, private_key_file=str(tmp_path / "wrong"))
+    refuse(client, DeviceUnreachable, "ended the connection while logging in", credentials=wrong)
+
+
+def test_a_key_with_a_certificate_of_ssh(build_sshd: Callable[..., Sshd], tmp_path: Path) -> None:
+    for name in ("ca", "key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
+    sshd = build_sshd(1, extra=f"TrustedUserCAKeys {tmp_path}/ca.pub")
+    (sshd.folder / "authorized_keys").write_text("")
+    sign = ["ssh-keygen", "-q", "-s", str(tmp_path / "ca"), "-I", "x", "-n", sshd.user, str(tmp_path / "key.pub")]
+    subprocess.run(sign, check=True)
+    with Client(sshd, tmp_path / "key", tmp_path / "known_hosts").connect() as session:
+        assert session.alive()
+
+
 def test_no_login_at_all(client: Client) -> None:
     refuse(client, AuthenticationFailed, "there is no login", credentials=Credentials(username=client.sshd.user))
 
@@ -291,7 +322,9 @@ def test_every_form_of_key_file(build_sshd: Callable[..., Sshd], tmp_path: Path,
 
 def test_a_key_file_that_is_not_there_or_none(client: Client, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello\n")
-    for name, words in (("none", "cannot be read: No such file"), ("text", "cannot be used")):
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ED448", "-out", str(tmp_path / "ed448")], check=True)
+    cases = (("none", "cannot be read: No such file"), ("text", "cannot be used"), ("ed448", "not an Ed25519"))
+    for name, words in cases:
         credentials = replace(client.credentials, private_key_file=str(tmp_path / name))
         refuse(client, AuthenticationFailed, words, credentials=credentials)
 

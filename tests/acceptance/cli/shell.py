@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any, Self
 import yaml
 
 from ottr.lab import Lab
+from ottr.lab.host import Host
 
 DEADLINE_S = 60.0
 
@@ -148,6 +150,15 @@ class Operator:
         """What every host serves now."""
         assert self.lab is not None
         return {host.name: host.fetch_served_pem() for host in self.lab.hosts}
+
+
+def begin_anew(host: Host) -> None:
+    """Give a host its self-signed certificate again, without a trace of any rotation."""
+    nginx = host.nginx
+    shutil.rmtree(nginx.fullchain.parent)
+    nginx.prepare()
+    subprocess.run(nginx.reload_command, check=True)
+    wait_until(lambda: host.fetch_served_pem() == nginx.fullchain.read_text(), "the self-signed certificate is served")
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.acceptance.cli import Operator
+from tests.acceptance.cli.shell import Operator
 
 WEB1, WEB2 = "web1.lab.test", "web2.lab.test"
 
