@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -60,12 +61,14 @@ class Request:
     key_type: KeyType | None
 
 
+@lru_cache(maxsize=512)
 def parse_certificate(pem: str) -> Certificate:
     """Parse the first certificate of a PEM text. Raises ValueError."""
     with _as_value_error():
         return _describe(x509.load_pem_x509_certificate(pem.encode()))
 
 
+@lru_cache(maxsize=512)
 def parse_certificate_der(der: bytes) -> Certificate:
     """Parse a DER certificate. Raises ValueError."""
     with _as_value_error():

@@ -24,7 +24,7 @@ from ottr.model import (
 )
 from ottr.state import certificates
 from ottr.state.certificates import Observation
-from ottr.state.journal import Also, Entry, Journal, Record, State, Status, ending
+from ottr.state.journal import Also, Entry, Journal, Record, State, Status, attempted, ending, removal
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,9 @@ class Rotation:
         self._clock = clock
         self._watch = watch
         self._entries = list(journal.entries(record.id)) if record.attempts else []
-        self.record = journal.update(record, attempts=record.attempts + 1)
+        self._delayed: list[Entry] = []
+        self._also: list[Also] = [attempted(record.id, record.attempts + 1)]
+        self.record = record
         self.reached = ""
         self.rolled_back = False
 
@@ -71,8 +73,8 @@ class Rotation:
             if entry.step is Step.ROLLBACK and entry.status is Status.DONE:
                 break
             if entry.step is Step.INSTALL:
-                return self.once(Step.PREFLIGHT, Facts, inspect)
-        return self._make(Step.PREFLIGHT, inspect, None)
+                return self.written(Step.PREFLIGHT, Facts)
+        return self._look(inspect)
 
     def order(self, issue: Callable[[], IssuedCertificate]) -> IssuedCertificate:
         """The issued certificate: from the journal, else ordered; issued is the first of the four facts."""
@@ -132,8 +134,17 @@ class Rotation:
         self._journal.presenting(self.record, record)
 
     def removed(self, record: TxtRecord) -> None:
-        """See ``ottr.acme.OrderLog``."""
-        self._journal.removed(self.record.id, record)
+        """See ``ottr.acme.OrderLog``. Written with the next step: removing it twice does no harm."""
+        self._also.append(removal(self.record.id, record, self._clock()))
+
+    def _look(self, inspect: Callable[[], Facts]) -> Facts:
+        """Changes nothing, so that it is written down with the next step, before anything is bound."""
+        self._begin(Step.PREFLIGHT)
+        facts = inspect()
+        entry = Entry(Step.PREFLIGHT, Status.DONE, self._clock(), asdict(facts))
+        self._delayed.append(entry)
+        self._entries.append(entry)
+        return facts
 
     def _make(self, step: Step, make: Callable[[], Value], also: Callable[[Value], Also] | None) -> Value:
         self._begin(step)
@@ -171,8 +182,14 @@ class Rotation:
         self, step: Step, status: Status, value: dict[str, Any] | None = None, also: Also | None = None
     ) -> None:
         entry = Entry(step, status, self._clock(), value)
-        self._journal.append(self.record, entry, also)
+        self._write(entry, also)
         self._entries.append(entry)
+
+    def _write(self, entry: Entry, also: Also | None) -> None:
+        """One transaction with all that has waited for it."""
+        delayed, waiting = [*self._delayed, entry], [*self._also, *([also] if also else [])]
+        self._journal.append(self.record, delayed, waiting)
+        self._delayed, self._also = [], []
 
     def _try_append(
         self, step: Step, status: Status, error: BaseException | None = None, also: Also | None = None
@@ -180,7 +197,7 @@ class Rotation:
         """Write where something worse is already under way: a journal that fails is reported, not raised."""
         entry = Entry(step, status, self._clock(), error=report(error) if error else None)
         try:
-            self._journal.append(self.record, entry, also)
+            self._write(entry, also)
         except OttrError as unwritten:
             log.warning("%s: the journal cannot be written: %s", self.record.device, unwritten)
             return unwritten

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -18,6 +18,8 @@ from ottr.state.leases import Leases
 from ottr.state.schema import installation, rotation, step, txt_record
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+_INSERT_STEP = step.insert()
 
 Also = Callable[[sa.Connection], object]
 """More to write in the same transaction."""
@@ -128,24 +130,14 @@ class Journal:
             rows = connection.execute(sa.select(step).where(step.c.rotation_id == rotation_id).order_by(step.c.id))
             return [_entry(row) for row in rows]
 
-    def append(self, record: Record, entry: Entry, also: Also | None = None) -> None:
-        """Add a line, durably. Raises DeviceLeased when the device is not ours any more."""
-        error = entry.error
-        row = {
-            "rotation_id": record.id,
-            "step": entry.step,
-            "status": entry.status,
-            "at": entry.at,
-            "value": entry.value,
-            "error_kind": error.kind if error else None,
-            "error_message": error.message if error else None,
-            "error_hint": error.hint if error else None,
-        }
+    def append(self, record: Record, entries: Sequence[Entry], also: Iterable[Also] = ()) -> None:
+        """Add lines, durably. Raises DeviceLeased when the device is not ours any more."""
         with self._database.write() as connection:
             self._leases.confirm(connection, device_key(record.device))
-            connection.execute(step.insert(), row)
-            if also is not None:
-                also(connection)
+            for entry in entries:
+                connection.execute(_INSERT_STEP, _step_row(record, entry))
+            for more in also:
+                more(connection)
 
     def update(self, record: Record, **values: Any) -> Record:
         """Change columns of a rotation."""
@@ -164,12 +156,9 @@ class Journal:
             )
 
     def removed(self, rotation_id: str, txt: TxtRecord) -> None:
-        """A TXT value is gone."""
-        this = (txt_record.c.rotation_id == rotation_id) & (txt_record.c.name == txt.name)
+        """A TXT value is gone. A fact, so that it needs no lease."""
         with self._database.write() as connection:
-            connection.execute(
-                txt_record.update().where(this & (txt_record.c.value == txt.value)).values(removed_at=self._clock())
-            )
+            removal(rotation_id, txt, self._clock())(connection)
 
     def leftover_records(self, device: str) -> Sequence[tuple[str, TxtRecord]]:
         """TXT values of a device's rotations that may still be published, with their rotation's id."""
@@ -199,6 +188,19 @@ def ending(rotation_id: str, state: State, at: datetime) -> Also:
     return lambda connection: connection.execute(row)
 
 
+def attempted(rotation_id: str, attempts: int) -> Also:
+    """One more run works on the rotation."""
+    row = rotation.update().where(rotation.c.id == rotation_id).values(attempts=attempts)
+    return lambda connection: connection.execute(row)
+
+
+def removal(rotation_id: str, txt: TxtRecord, at: datetime) -> Also:
+    """A TXT value is gone."""
+    this = (txt_record.c.rotation_id == rotation_id) & (txt_record.c.name == txt.name)
+    row = txt_record.update().where(this & (txt_record.c.value == txt.value)).values(removed_at=at)
+    return lambda connection: connection.execute(row)
+
+
 def device_key(device: str) -> str:
     """Lease key of a device."""
     return f"device:{device}"
@@ -206,6 +208,20 @@ def device_key(device: str) -> str:
 
 def _new_id() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(12))
+
+
+def _step_row(record: Record, entry: Entry) -> dict[str, Any]:
+    error = entry.error
+    return {
+        "rotation_id": record.id,
+        "step": entry.step,
+        "status": entry.status,
+        "at": entry.at,
+        "value": entry.value,
+        "error_kind": error.kind if error else None,
+        "error_message": error.message if error else None,
+        "error_hint": error.hint if error else None,
+    }
 
 
 def _columns(record: Record) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -27,6 +27,15 @@ from ottr.state.schema import lease
 TTL = timedelta(seconds=120)
 HEARTBEAT_S = 20.0
 POLL_S = 0.25
+
+
+# Made once: these run for every write of every device.
+_THIS = lease.c.key == sa.bindparam("this")
+_MINE = _THIS & (lease.c.owner == sa.bindparam("me"))
+_LOOK = sa.select(lease).where(_THIS).with_for_update()
+_TAKE = lease.insert()
+_CONFIRM = lease.update().where(_MINE).values(expires_at=sa.bindparam("until"))
+_GIVE_BACK = lease.delete().where(_MINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ class Leases:
         """Get a lease, also one whose owner is dead or late. Raises DeviceLeased."""
         now = self._clock()
         with self._database.write() as connection:
-            held = connection.execute(sa.select(lease).where(lease.c.key == key).with_for_update()).one_or_none()
+            held = connection.execute(_LOOK, {"this": key}).one_or_none()
             if held is not None:
                 if held.expires_at > now and not _dead(held):
                     raise DeviceLeased(_told(held))
@@ -66,16 +75,15 @@ class Leases:
 
     def confirm(self, connection: sa.Connection, key: str) -> None:
         """Prolong a lease inside another write. Raises DeviceLeased when it has been lost."""
-        mine = (lease.c.key == key) & (lease.c.owner == self._owner.token)
-        changed = connection.execute(lease.update().where(mine).values(expires_at=self._clock() + TTL))
+        mine = {"this": key, "me": self._owner.token, "until": self._clock() + TTL}
+        changed = connection.execute(_CONFIRM, mine)
         if changed.rowcount != 1:
             raise DeviceLeased(f"the lease {key!r} was lost to another orchestrator")
 
     def give_back(self, key: str) -> None:
         """End a lease of ours; no error when it is not ours any more."""
-        mine = (lease.c.key == key) & (lease.c.owner == self._owner.token)
         with self._database.write() as connection:
-            connection.execute(lease.delete().where(mine))
+            connection.execute(_GIVE_BACK, {"this": key, "me": self._owner.token})
 
     def break_open(self, key: str) -> bool:
         """End anybody's lease, for ``ottr release``. Tells whether there was one."""
@@ -135,18 +143,10 @@ class Leases:
 
     def _insert(self, connection: sa.Connection, key: str, now: datetime) -> None:
         owner = self._owner
-        row = lease.insert().values(
-            key=key,
-            owner=owner.token,
-            machine=owner.machine,
-            pid=owner.pid,
-            process_started=owner.process_started,
-            host_name=owner.host_name,
-            taken_at=now,
-            expires_at=now + TTL,
-        )
+        row = asdict(owner) | {"key": key, "taken_at": now, "expires_at": now + TTL}
+        row["owner"] = row.pop("token")
         try:
-            connection.execute(row)
+            connection.execute(_TAKE, row)
         except sa.exc.IntegrityError as error:  # PostgreSQL: the other one was quicker
             raise DeviceLeased("another orchestrator has just begun to work on it") from error
 

@@ -8,7 +8,6 @@ the lab, its hosts and its inventory are real and shared.
 from __future__ import annotations
 
 import os
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,8 +31,6 @@ from ottr.report import ExitStatus, exit_status
 from ottr.service import Selection, ignore
 from ottr.state.journal import State
 from ottr.x509 import Certificate, parse_certificate
-
-_PLANNED_ASIDE = frozenset({Outcome.NOT_DUE})
 
 
 class App(ottr.app.App):
@@ -138,13 +135,21 @@ class Site:
             history = app.stores.journal.history(host.name)
             return [record.label for record in history if state in (None, record.state)]
 
+    def current(self, host: Host) -> Certificate:
+        """What the state database says a host serves."""
+        with self.opened() as app:
+            certificates = app.stores.certificates
+            issued = certificates.pem(host.name, certificates.current(host.name)[host.name].sha256)
+        assert issued is not None
+        return parse_certificate(issued.leaf_pem)
+
     def begin(self, host: Host) -> Certificate:
         """Rotate a host well, so that it serves a certificate of the lab's CA; return it."""
         results = self.rotate(host, forced=True)
         check_rotated(results)
-        new = parse_certificate_of(results, host)
-        await_true(lambda: served(host).sha256 == new, f"{host.name} serves something else")
-        return served(host)
+        current = self.current(host)
+        await_served(host, current)
+        return current
 
 
 def served(host: Host) -> Certificate:
@@ -188,9 +193,8 @@ def check_failed(results: list[RotationResult], outcome: Outcome, kind: str, sta
 def check_recovers(site: Site, host: Host, former: Certificate, results: list[RotationResult]) -> None:
     """After the fault: the host has been rotated by the same run's rotation, and nothing is left behind."""
     check_rotated(results)
-    new = parse_certificate_of(results, host)
-    assert new != former.sha256
-    await_true(lambda: served(host).sha256 == new, f"{host.name} serves something else")
+    assert parse_certificate_of(results, host) == site.current(host).sha256 != former.sha256
+    await_served(host, site.current(host))
     assert site.lab.bind.txt(f"_acme-challenge.{host.name}") == frozenset()
     assert site.plan(host) == Reason.NOT_DUE
 
@@ -294,8 +298,3 @@ def down(*processes: Process) -> Iterator[None]:
 def python(program: str, *arguments: str, log: Path, ready: Path) -> Process:
     """Another process of Python, ready when it has made a file."""
     return Process((sys.executable, "-c", program, *arguments), log=log, ready=ready)
-
-
-def der_of(pem: str) -> bytes:
-    """The first certificate of a PEM text."""
-    return ssl.PEM_cert_to_DER_cert(pem)

@@ -8,7 +8,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ottr.lab import Lab
 from ottr.lab.host import Host
 from ottr.model import Outcome, Step
 from ottr.policy import Reason
@@ -38,7 +37,7 @@ def test_a_host_that_is_down_is_unreachable_and_rotated_when_it_is_back(site: Si
     with down(host.sshd.process):
         results = site.rotate(host, forced=True)
         check_failed(results, Outcome.UNREACHABLE, "DeviceUnreachable", ExitStatus.UNREACHABLE)
-        assert served(host) == former
+        await_served(host, former)
     assert counter.orders == 0
 
     check_recovers(site, host, former, site.rotate(host))
@@ -55,7 +54,7 @@ def test_a_host_that_goes_down_during_the_order_gets_that_certificate_later(site
         assert counter.issued == 1
         again = site.rotate(host)
         check_failed(again, Outcome.UNREACHABLE, "DeviceUnreachable", ExitStatus.UNREACHABLE)
-        assert served(host) == former
+        await_served(host, former)
     finally:
         host.sshd.process.__enter__()
 
@@ -88,7 +87,7 @@ def test_another_host_key_is_refused_with_both_fingerprints(site: Site, host: Ho
 
     words = check_failed(results, Outcome.FAILED, "HostKeyRefused", ExitStatus.FAILED)
     assert words.count("SHA256:") == 2
-    assert served(host) == former
+    await_served(host, former)
     assert site.plan(host) == Reason.DEFERRED
     assert site.release(host)
     check_recovers(site, host, former, site.rotate(host))
@@ -103,7 +102,7 @@ def test_a_service_whose_own_test_fails_is_not_reloaded(site: Site, host: Host) 
         results = site.rotate(host, forced=True)
     words = check_failed(results, Outcome.ROLLED_BACK, "DeviceRejected", ExitStatus.FAILED)
     assert "nonsense" in words
-    assert served(host) == former
+    await_served(host, former)
 
     check_recovers(site, host, former, site.resume())
     assert (counter.orders, counter.issued) == (1, 1)
@@ -132,7 +131,7 @@ def test_a_reload_that_always_fails_needs_a_human_and_breaks_nothing(site: Site,
         results = site.rotate(host, forced=True)
         words = check_failed(results, Outcome.STRANDED, "RollbackFailed", ExitStatus.STRANDED)
         assert "no such day" in words
-        assert served(host) == former
+        await_served(host, former)
 
     check_recovers(site, host, former, site.resume())
     assert (counter.orders, counter.issued) == (1, 1)
@@ -146,7 +145,7 @@ def test_a_service_that_goes_on_with_the_old_certificate_is_found_out(site: Site
         results = site.rotate(host, forced=True)
         words = check_failed(results, Outcome.ROLLED_BACK, "VerificationError", ExitStatus.FAILED)
         assert f"{host.address}:{host.nginx.port}" in words
-        assert served(host) == former
+        await_served(host, former)
 
     check_recovers(site, host, former, site.resume())
     assert (counter.orders, counter.issued) == (1, 1)
@@ -160,7 +159,7 @@ def test_a_service_that_hangs_at_its_reload_serves_a_good_certificate(site: Site
     with stopped(host.nginx.process.pid):
         results = site.rotate(host, forced=True)
         check_failed(results, Outcome.ROLLED_BACK, "VerificationError", ExitStatus.FAILED)
-        assert served(host) == former
+        await_served(host, former)
     await_served(host, former)
 
     check_recovers(site, host, former, site.resume())
@@ -194,7 +193,7 @@ def test_a_key_that_is_lost_begins_anew(site: Site, host: Host) -> None:
     results = site.rotate(host, forced=True, watch=at(Step.ORDER, lose_key))
     words = check_failed(results, Outcome.ROLLED_BACK, "KeyLost", ExitStatus.FAILED)
     assert "privkey.pem is gone" in words
-    assert served(host) == former
+    await_served(host, former)
 
     site.release(host)
     again = site.rotate(host, forced=True)
@@ -222,6 +221,3 @@ def stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
-
-
-_ = Lab

@@ -343,10 +343,11 @@ def test_a_journal_that_fails_in_mid_install_rolls_the_device_back_and_stops_the
     around = world.surroundings()
     append = around.stores.journal.append
 
-    def broken(record, entry, also=None):
+    def broken(record, entries, also=()):
+        entry = entries[-1]
         if (entry.step is Step.INSTALL and entry.status is Status.DONE) or entry.step is Step.ROLLBACK:
             raise JournalError("disk full")
-        append(record, entry, also)
+        append(record, entries, also)
 
     around.stores.journal.append = broken
     with pytest.raises(JournalError):

@@ -108,10 +108,11 @@ def test_a_journal_that_fails_only_at_the_roll_back_stops_the_run_with_the_devic
     around = world.surroundings()
     append = around.stores.journal.append
 
-    def broken(record, entry, also=None):
+    def broken(record, entries, also=()):
+        entry = entries[-1]
         if entry.step is Step.ROLLBACK:
             raise JournalError("disk full")
-        append(record, entry, also)
+        append(record, entries, also)
 
     around.stores.journal.append = broken
     world.device.serves_stale = True
@@ -160,9 +161,7 @@ def spoil(thing: object, name: str, error: Exception) -> None:
     setattr(thing, name, broken)
 
 
-@pytest.mark.parametrize(
-    ("part", "name"), [("hooks", "before"), ("hooks", "after"), ("publisher", "cleanup")]
-)
+@pytest.mark.parametrize(("part", "name"), [("hooks", "before"), ("hooks", "after"), ("publisher", "cleanup")])
 def test_a_bug_anywhere_around_a_rotation_stays_with_its_device(world, part, name, caplog):
     """`run` never raises for it: the other devices of the run go on."""
     if part == "publisher":

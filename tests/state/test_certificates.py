@@ -45,7 +45,7 @@ def issue(process: Process, authority: Authority, *facts: str, at: dt.datetime =
         if "served_at" in facts:
             facts_of.mark_superseded(connection, "web1", leaf.sha256, at)
 
-    process.journal.append(record, Entry(Step.ORDER, Status.DONE, NOW), also)
+    process.journal.append(record, [Entry(Step.ORDER, Status.DONE, NOW)], [also])
     record = process.journal.update(record, state=State.ROTATED, finished_at=at)
     return record, issued, leaf
 

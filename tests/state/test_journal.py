@@ -77,7 +77,7 @@ def test_entries_come_in_the_order_they_were_written_with_what_they_carried(proc
         Entry(Step.ROLLBACK, Status.DONE, NOW),
     ]
     for entry in written:
-        process.journal.append(record, entry)
+        process.journal.append(record, [entry])
     assert another.journal.entries(record.id) == written
 
 
@@ -88,10 +88,10 @@ def test_a_write_takes_more_with_it_or_nothing_at_all(process):
         connection.execute(step.insert(), {"rotation_id": "nobody's", "step": "csr", "status": "done", "at": NOW})
 
     with pytest.raises(JournalError):
-        process.journal.append(record, Entry(Step.CSR, Status.DONE, NOW), fail)
+        process.journal.append(record, [Entry(Step.CSR, Status.DONE, NOW)], [fail])
     assert process.journal.entries(record.id) == []
     later = NOW + dt.timedelta(hours=1)
-    process.journal.append(record, Entry(Step.RECORD, Status.DONE, NOW), ending(record.id, State.ROTATED, later))
+    process.journal.append(record, [Entry(Step.RECORD, Status.DONE, NOW)], [ending(record.id, State.ROTATED, later)])
     found = process.journal.find(record.id)
     assert (found.state, found.finished_at) == (State.ROTATED, later)
     assert process.journal.open_rotations() == []
@@ -130,7 +130,7 @@ def test_records_left_over_are_remembered_until_they_are_gone(process, another):
 
 WRITES = {
     "begin": lambda process, record: process.journal.begin(DEVICE, ROUTE, "forced"),
-    "append": lambda process, record: process.journal.append(record, Entry(Step.CSR, Status.DONE, NOW)),
+    "append": lambda process, record: process.journal.append(record, [Entry(Step.CSR, Status.DONE, NOW)]),
     "update": lambda process, record: process.journal.update(record, attempts=9),
     "presenting": lambda process, record: process.journal.presenting(record, TXT),
 }

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import yaml
 
@@ -115,10 +117,19 @@ def test_resume_with_nothing_open(rotated: Operator) -> None:
     assert "nothing to do" in rotated.run("resume").stdout
 
 
-def test_release_and_cleanup_of_a_host_in_order(rotated: Operator) -> None:
+def test_release_of_a_host_that_nothing_holds_back(rotated: Operator) -> None:
     assert rotated.run("release", WEB1).stdout == f"{WEB1}: nothing held it back\n"
     assert rotated.run("release", WEB1, "-o", "json").json["released"] == []
-    assert rotated.run("cleanup", WEB1, "-o", "json").json == {
+
+
+def test_cleanup_finds_and_removes_what_a_lost_database_knew(operator: Operator) -> None:
+    operator.run("rotate", WEB1)
+    assert operator.run("cleanup", WEB1).stdout == f"{WEB1}: nothing is left over\n"
+    shutil.rmtree(operator.folder / "state")
+    operator.run("rotate", WEB1, "--force")
+    [label] = operator.run("cleanup", WEB1, "-o", "json").json["labels"]
+    assert operator.run("cleanup", WEB1, "--remove").stdout == f"{WEB1}: removed: {label}\n"
+    assert operator.run("cleanup", WEB1, "-o", "json").json == {
         "device": WEB1,
         "labels": [],
         "removed": False,
