@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ottr import x509
 from ottr.model import Endpoint, ServedStatus, VerifyResult
 from ottr.orchestrator.target import Surroundings, Target
@@ -16,13 +18,15 @@ def verify(target: Target, around: Surroundings) -> list[VerifyResult]:
 
     A database that knows nothing of the device learns what a good endpoint serves: so a lost one is made anew.
     """
-    device = target.device.name
+    device, began = target.device.name, around.clock()
     probe = around.authorities[target.route.issuer].probe
     seen = [(endpoint, probe.observe(endpoint)) for endpoint in target.route.endpoints]
     current = around.stores.certificates.current(device).get(device)
     results = [_judge(target, around, endpoint, served, current) for endpoint, served in seen]
-    _remember(target, around, seen, results)
-    return results
+    observed = [Observation(device, one.endpoint, began, one.sha256, one.problem) for one in results]
+    around.stores.certificates.observe(observed)
+    warning = _remember(target, around, seen, results)
+    return [replace(results[0], warnings=(warning,)), *results[1:]] if warning else results
 
 
 def _judge(
@@ -32,16 +36,19 @@ def _judge(
     if leaf is None:
         return VerifyResult(device, str(endpoint), ServedStatus.UNREACHABLE, served.problem)
     status, problem = ServedStatus.OK, served.problem
-    if current is None:
+    newest = _newest(around, device) or current
+    if newest is not None and newest.sha256 == leaf.sha256:
+        if newest != current:
+            problem = problem or f"serial {newest.serial} is served and its rotation is open; `ottr resume` ends it"
+    elif current is None:
         status = ServedStatus.UNKNOWN
         names = around.authorities[target.route.issuer].issuer_names
         difference = changed(target.device, target.route, Known.of(leaf), names)
         problem = problem or (f"not as the route asks: {difference}" if difference else "")
     elif leaf.sha256 != current.sha256:
         problem = f"serves serial {leaf.serial}, issued was {current.serial}"
-    newest = _newest(around, device) or current
-    if newest is not None and newest != current and not problem:
-        problem = f"serial {newest.serial} was issued and is not served; `ottr resume` installs it"
+    if newest is not None and newest.sha256 != leaf.sha256:
+        problem = problem or f"serial {newest.serial} was issued and is not served; `ottr resume` installs it"
     return VerifyResult(
         device,
         str(endpoint),
@@ -63,15 +70,14 @@ def _newest(around: Surroundings, device: str) -> CertificateFacts | None:
 
 def _remember(
     target: Target, around: Surroundings, seen: list[tuple[Endpoint, Served]], results: list[VerifyResult]
-) -> None:
-    device, now = target.device, around.clock()
-    around.stores.certificates.observe(
-        [Observation(device.name, one.endpoint, now, one.sha256, one.problem) for one in results]
-    )
-    leaves = {served.certificate for _, served in seen if served.certificate and not served.problem}
-    if len(leaves) != 1 or len(leaves) < len({one.sha256 for one in results}):
-        return
-    leaf = leaves.pop()
+) -> str:
+    """Keep what every endpoint serves alike and no client would refuse; return the inventory's warning."""
+    device = target.device
+    leaves = {None if served.problem else served.certificate for _, served in seen}
+    leaf = leaves.pop() if len(leaves) == 1 else None
+    if leaf is None:
+        return ""
     if any(one.status is ServedStatus.UNKNOWN for one in results):
-        around.stores.certificates.adopt(device.name, target.route.issuer, x509.encode_pem(leaf.der), now)
-    around.recorder.record(device, leaf)
+        pem = x509.encode_pem(leaf.der)
+        around.stores.certificates.adopt(device.name, target.route.issuer, pem, around.clock())
+    return around.recorder.record(device, leaf)

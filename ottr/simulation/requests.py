@@ -41,7 +41,7 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class DropConnection(Exception):  # noqa: N818 not an error, an order to the server
+class DropConnection(Exception):
     """End the connection without an answer."""
 
 

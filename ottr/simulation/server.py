@@ -202,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(response.body)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _exchange  # noqa: N815 named by http.server
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _exchange
 
 
 def wait_until(condition: Callable[[], bool], deadline_s: float = 10.0, interval_s: float = 0.01) -> bool:

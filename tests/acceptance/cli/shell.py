@@ -23,6 +23,7 @@ from ottr.lab import Lab
 from ottr.lab.host import Host
 
 DEADLINE_S = 60.0
+_KEPT = ("PATH", "LANG", "LC_ALL")
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,7 @@ class Operator:
     def at(cls, folder: Path) -> Self:
         home = folder / "home"
         home.mkdir(parents=True)
-        kept = {
-            name: os.environ[name]
-            for name in ("PATH", "LANG", "LC_ALL", "COVERAGE_PROCESS_START")
-            if name in os.environ
-        }
+        kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("COV")}
         return cls(folder, {**kept, "HOME": str(home), "TMPDIR": str(folder / "home"), "COLUMNS": "200"})
 
     @classmethod

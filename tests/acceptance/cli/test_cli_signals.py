@@ -104,11 +104,22 @@ def test_an_interrupt_while_nothing_runs_ends_at_once(operator: Operator, tmp_pa
     assert operator.wait(process, status=99).stderr == "ottr: interrupted\n"
 
 
-def test_a_closed_pipe_stops_no_rotation(operator: Operator) -> None:
-    process = operator.start("rotate")
+def close_pipe(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
+
+
+def test_a_closed_pipe_is_no_error_however_much_was_to_be_said(rotated: Operator) -> None:
+    hosts = ",".join(f"host{number}.lab.test" for number in range(2000))
+    process = rotated.start("plan", "-i", hosts)
+    close_pipe(process)
+    assert rotated.wait(process).stderr == ""
+
+
+def test_a_closed_pipe_stops_no_rotation(operator: Operator) -> None:
+    process = operator.start("rotate")
+    close_pipe(process)
     done = operator.wait(process)
     assert done.stderr == ""
     plan = json.loads(operator.run("plan", "-o", "json").stdout)

@@ -12,7 +12,7 @@ from ottr.simulation.requests import Response
 Element = ET.Element
 
 
-class Refusal(Exception):  # noqa: N818 an answer, not a failure of the program
+class Refusal(Exception):
     """The device says no. ``lines`` are its words; ``code`` the XML code, None for none."""
 
     def __init__(self, code: int | None, *lines: str, status: int = 200, shape: str = "line") -> None:
@@ -20,7 +20,7 @@ class Refusal(Exception):  # noqa: N818 an answer, not a failure of the program
         self.code, self.lines, self.status, self.shape = code, lines, status, shape
 
 
-class MalformedXml(Exception):  # noqa: N818
+class MalformedXml(Exception):
     """Text that is no XML."""
 
 
