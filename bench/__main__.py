@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -30,6 +31,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Measure every size, one after the other."""
     given = parse_arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything that was started is ended, as by Ctrl-C
     runs: list[Run] = []
     about: dict[str, str] = {}
     progress = Console(stderr=True)

@@ -72,14 +72,11 @@ def measure(argv: list[str], timeout_s: float, log: Path) -> dict[str, float]:
     with log.open("wb") as output:
         begun = time.monotonic()
         child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    handle = os.pidfd_open(child.pid)
-    ended = select.poll()
-    ended.register(handle, select.POLLIN)
-    while not (over := bool(ended.poll(_SAMPLE_S * 1000))) and time.monotonic() - begun < timeout_s:
-        family.sample()
-    wall_s = time.monotonic() - begun
-    os.close(handle)
-    _end(family, child)
+    try:
+        over = _watch(child, family, begun + timeout_s)
+        wall_s = time.monotonic() - begun
+    finally:
+        _end(family, child)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "status": child.returncode if over else _TIMED_OUT,
@@ -89,6 +86,26 @@ def measure(argv: list[str], timeout_s: float, log: Path) -> dict[str, float]:
         "process_rss_kib": used.ru_maxrss,
         "processes": max(family.peak_count, 1),
     }
+
+
+def _watch(child: subprocess.Popen[bytes], family: Family, deadline: float) -> bool:
+    """Return when the command has ended (True) or its time is over."""
+    handle = os.pidfd_open(child.pid)
+    try:
+        ended = select.poll()
+        ended.register(handle, select.POLLIN)
+        while not ended.poll(_SAMPLE_S * 1000):
+            if time.monotonic() > deadline:
+                return False
+            family.sample()
+        return True
+    finally:
+        os.close(handle)
+
+
+def _stop(number: int, _: object) -> None:
+    """Told to end: the command ends as well."""
+    sys.exit(128 + number)
 
 
 def _end(family: Family, child: subprocess.Popen[bytes]) -> None:
@@ -130,5 +147,6 @@ def _read_parent(pid: int) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     report, timeout_s, log, *argv = sys.argv[1:]
     Path(report).write_text(json.dumps(measure(argv, float(timeout_s), Path(log))))

@@ -16,8 +16,8 @@ from bench.fleet import Fleet, open_lab
 from bench.peers import Command, Peer, build_peer
 from bench.results import Run
 
-_TIMEOUT_S = 120.0
-_TIMEOUT_PER_HOST_S = 15.0
+_TIMEOUT_S = 60.0
+_TIMEOUT_PER_HOST_S = 8.0
 _ROOT = Path(__file__).parents[1]
 
 Tell = Callable[[str], None]
@@ -73,6 +73,13 @@ def measure(command: Command, log: Path, hosts: int) -> dict[str, float]:
     # Without bytecode every start of Python compiles what it imports: nobody is measured like that.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     meter = (sys.executable, "-m", "bench.meter", str(report), str(timeout_s), str(log), *command.argv)
-    subprocess.run(meter, env=environment, cwd=_ROOT, check=True)
+    with subprocess.Popen(meter, env=environment, cwd=_ROOT) as running:
+        try:
+            status = running.wait()
+        except BaseException:
+            running.terminate()  # it ends what it measures
+            raise
+    if status:
+        raise RuntimeError(f"the meter ended with status {status}")
     measured: dict[str, float] = json.loads(report.read_text())
     return measured

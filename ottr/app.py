@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ottr.orchestrator.target import Authority, Stores, Surroundings, Target
     from ottr.routing import Router
     from ottr.service import RotationService
+    from ottr.state.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,9 @@ class App:
 
     def close(self) -> None:
         """End the inventory's child and the database connections."""
-        if "inventory" in self.__dict__:
-            self.inventory.close()
+        for name in ("inventory", "_database"):
+            if name in self.__dict__:
+                getattr(self, name).close()
 
     @cached_property
     def settings(self) -> Settings:
@@ -80,16 +82,21 @@ class App:
         return inventory
 
     @cached_property
+    def _database(self) -> Database:
+        from ottr.state.database import Database
+
+        return Database(self.settings.state_url)
+
+    @cached_property
     def stores(self) -> Stores:
         """The state database. Raises JournalError."""
         from ottr.orchestrator.target import Stores
         from ottr.state.certificates import Certificates
-        from ottr.state.database import Database
         from ottr.state.journal import Journal
         from ottr.state.leases import Leases, current_owner
         from ottr.state.schedules import Schedules
 
-        database = Database(self.settings.state_url)
+        database = self._database
         leases = Leases(database, current_owner(), utc_now)
         return Stores(Journal(database, leases, utc_now), leases, Certificates(database), Schedules(database, utc_now))
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +17,13 @@ from ottr.orchestrator import devicerun, inspection, preflight, renewal, runner,
 from ottr.orchestrator.rotation import Watcher
 from ottr.orchestrator.runner import Rollout, Stop, Unit
 from ottr.orchestrator.target import Stores, Surroundings, Target
-from ottr.policy import Decision
+from ottr.policy import Decision, Reason
 from ottr.routing import Router, Trial
 from ottr.selection import Candidate, Selector, queue
 from ottr.state.journal import Entry, Record, device_key
 from ottr.state.view import StateView, load_view
 
-log = logging.getLogger(__name__)
+_OPEN = Decision(due=True, reason=Reason.UNFINISHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ class RotationService:
         """Trace selection, route and history of one host. Raises InventoryError when there is none of that name."""
         [candidate] = self.plan(Selection(host))[:1]
         trials = self._router.explain(candidate.device) if candidate.device else ()
-        return Explanation(candidate, trials, tuple(self._stores.journal.history(host)))
+        return Explanation(candidate, trials, tuple(self._stores.journal.history(candidate.host.name)))
 
     def history(self, device: str) -> list[tuple[Record, Sequence[Entry]]]:
         """All rotations of a device with their steps, the oldest first."""
@@ -123,7 +122,7 @@ class RotationService:
         missing = open_ones - {one.host.name for one in candidates}
         for name in sorted(missing):
             yield RotationResult(name, Outcome.SKIPPED, reason="not_in_inventory")
-        due = [replace(one, decision=replace(one.decision, due=True)) if one.decision else one for one in candidates]
+        due = [replace(one, decision=_OPEN) if one.decision else one for one in candidates]
         yield from self._run(due, rollout, stop, self._decide_open, watch)
 
     def check(self, selection: Selection, rollout: Rollout, stop: Stop) -> Iterator[RotationResult]:
@@ -132,7 +131,8 @@ class RotationService:
         yield from (_set_aside(one) for one in candidates if not one.due)
         hosts, units = _units(queue(candidates))
         self._logins.prepare(hosts)
-        yield from runner.run(units, partial(preflight.check, around=self._around), rollout, stop)
+        singles = [[target] for unit in units for target in unit]  # one that is not ready hides none of its HA group
+        yield from runner.run(singles, partial(preflight.check, around=self._around), rollout, stop)
 
     def verify(self, selection: Selection, rollout: Rollout, stop: Stop) -> Iterator[VerifyResult]:
         """Look at what every endpoint serves now; connects to endpoints only."""
@@ -229,9 +229,8 @@ class RotationService:
         return self._selector.decide(target.device, target.route, view, self._clock(), forced=forced)
 
     def _decide_open(self, target: Target) -> Decision:
-        decision = self._decide(target, forced=False)
         is_open = bool(self._stores.journal.open_rotations(target.device.name))
-        return replace(decision, due=is_open or decision.due)
+        return _OPEN if is_open else Decision(due=False, reason=Reason.NOT_DUE)
 
     def _refresh_windows(self, hosts: Sequence[InventoryHost], rollout: Rollout) -> None:
         """Ask the CAs for renewal windows that are to be asked for again; none of them can stop a run."""

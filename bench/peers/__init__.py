@@ -31,10 +31,10 @@ class Peer(Protocol):
     """How it is run, for the report."""
 
     def __init__(self, fleet: Fleet, folder: Path) -> None:
-        """Write its files into ``folder``, register its account: nothing of this is measured."""
+        """Write its files into ``folder``."""
 
     def build_command(self, number: int, /) -> Command:
-        """Make ready for run ``number``, unmeasured, and return what to run."""
+        """Make ready for run ``number`` (register an account), which is not measured; return what to run."""
 
 
 def build_peer(name: str, fleet: Fleet, folder: Path) -> Peer:

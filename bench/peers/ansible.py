@@ -43,10 +43,10 @@ class Peer:
         }
         self._variables.touch(mode=0o600)
         self._variables.write_text(json.dumps(variables))
-        run_quietly(self._build_argv("account.yml"), {**os.environ, **self._environment})
 
     def build_command(self, _number: int, /) -> Command:
         """See Peer."""
+        run_quietly(self._build_argv("account.yml"), {**os.environ, **self._environment})
         return Command(self._build_argv("rotate.yml"), self._environment)
 
     def _build_argv(self, playbook: str) -> tuple[str, ...]:

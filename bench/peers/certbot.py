@@ -39,17 +39,19 @@ class Peer:
             "REQUESTS_CA_BUNDLE": str(fleet.lab.pebble.ca_bundle),
         }
         write_hosts(self._hosts, fleet)
-        self._register()
 
     def build_command(self, number: int, /) -> Command:
         """See Peer. Every host gets a copy of the account."""
         work = self._folder / f"work{number}"
+        account = self._register(work)
         for host in self._fleet.hosts:
-            shutil.copytree(self._folder / "account", work / host.name / "config", symlinks=True)
+            shutil.copytree(account, work / host.name / "config", symlinks=True)
         return build_xargs("certbot", self._hosts, self._parallel, {**self._environment, "BENCH_WORK": str(work)})
 
-    def _register(self) -> None:
+    def _register(self, work: Path) -> Path:
+        account = work / "account"
         words = [str(self._certbot), "register", "--non-interactive", "--agree-tos", "--email", f"bench@{ZONE}"]
-        words += ["--server", self._environment["BENCH_DIRECTORY"], "--config-dir", str(self._folder / "account")]
-        words += ["--work-dir", str(self._folder / "work"), "--logs-dir", str(self._folder / "logs")]
+        words += ["--server", self._environment["BENCH_DIRECTORY"], "--config-dir", str(account)]
+        words += ["--work-dir", str(work / "register"), "--logs-dir", str(work / "logs")]
         run_quietly(words, {**os.environ, **self._environment})
+        return account

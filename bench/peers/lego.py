@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.fleet import ZONE, Fleet
@@ -22,7 +23,6 @@ class Peer:
         self.about = f"-P {self._parallel}, 2 ssh connections a host, --csr, --dns.disable-cp"
         self._environment = {
             **build_environment(fleet),
-            "BENCH_ACCOUNT": str(folder / "lego"),
             "LEGO_CA_CERTIFICATES": str(fleet.lab.pebble.ca_bundle),
             "RFC2136_NAMESERVER": bind.server,
             "RFC2136_TSIG_ALGORITHM": f"{bind.tsig_algorithm}.",
@@ -31,19 +31,19 @@ class Peer:
             "RFC2136_POLLING_INTERVAL": "1",
         }
         write_hosts(self._hosts, fleet)
-        self._register()
 
     def build_command(self, number: int, /) -> Command:
         """See Peer."""
         work = self._folder / f"work{number}"
         work.mkdir()
-        environment = {**self._environment, "BENCH_WORK": str(work)}
+        environment = {**self._environment, "BENCH_WORK": str(work), "BENCH_ACCOUNT": str(work / "lego")}
+        _register({**os.environ, **environment})
         return build_xargs("lego", self._hosts, self._parallel, environment)
 
-    def _register(self) -> None:
-        """lego registers with its first certificate."""
-        environment = {**os.environ, **self._environment}
-        words = ["lego", "--server", environment["BENCH_DIRECTORY"], "--email", f"bench@{ZONE}", "--accept-tos"]
-        words += ["--path", environment["BENCH_ACCOUNT"], "--domains", f"first.{ZONE}", "--dns", "rfc2136"]
-        words += ["--dns.disable-cp", "--dns.resolvers", environment["RFC2136_NAMESERVER"], "run"]
-        run_quietly(words, environment)
+
+def _register(environment: Mapping[str, str]) -> None:
+    """lego registers with its first certificate."""
+    words = ["lego", "--server", environment["BENCH_DIRECTORY"], "--email", f"bench@{ZONE}", "--accept-tos"]
+    words += ["--path", environment["BENCH_ACCOUNT"], "--domains", f"first.{ZONE}", "--dns", "rfc2136"]
+    words += ["--dns.disable-cp", "--dns.resolvers", environment["RFC2136_NAMESERVER"], "run"]
+    run_quietly(words, environment)

@@ -48,11 +48,13 @@ class AcmeIssuer:
         *,
         clock: Clock = utc_now,
         wait: Waiter = time.sleep,
-        connections: int = 64,
+        connections: int = 8,
     ) -> None:
         """Touch nothing yet: directory and account are fetched when first needed.
 
-        ``connections`` are kept alive at most; more are opened when more threads ask.
+        ``connections`` is how many requests the CA gets at once, however many threads there are: eight keep a CA
+        busy that answers quickly, and are no burden to one that does not. It also makes it rare that Pebble 2.4
+        stops for good, as it can when an order is placed while an authorization is read.
         """
         self._settings = settings
         self._publisher = publisher

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _HEAD = ("HOST", "SEEN", "SERIAL", "NOT AFTER", "SHA-256", "ISSUER")
 _SHORT = 16
+_HAND_OVER_S = 3.0
 
 
 def demo(shared: Shared, hosts: Hosts = 3) -> int:
@@ -38,7 +40,7 @@ def demo(shared: Shared, hosts: Hosts = 3) -> int:
         with open_app(own, Fleet()) as app:
             warm_up(app)
             status, rotated = _rotate(app, own)
-        after = _look(lab)
+        after = _look_again(lab, before)
     _title("What each host served before and serves now, as a TLS client sees it")
     screen.say_all(_compare(before, after))
     changed = sum(before[name].sha256 != after[name].sha256 for name in before)
@@ -67,6 +69,15 @@ def _look(lab: Lab) -> Mapping[str, Certificate]:
     from ottr.x509 import parse_certificate
 
     return {host.name: parse_certificate(host.fetch_served_pem()) for host in lab.hosts}
+
+
+def _look_again(lab: Lab, before: Mapping[str, Certificate]) -> Mapping[str, Certificate]:
+    """For some 100 ms after a reload nginx's former workers still take connections: look until they are gone."""
+    deadline = time.monotonic() + _HAND_OVER_S
+    after = _look(lab)
+    while any(after[name].sha256 == before[name].sha256 for name in before) and time.monotonic() < deadline:
+        after = _look(lab)
+    return after
 
 
 def _title(text: str) -> None:

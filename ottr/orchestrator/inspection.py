@@ -35,30 +35,42 @@ def _judge(
     device, leaf = target.device.name, served.certificate
     if leaf is None:
         return VerifyResult(device, str(endpoint), ServedStatus.UNREACHABLE, served.problem)
-    status, problem = ServedStatus.OK, served.problem
     newest = _newest(around, device) or current
-    if newest is not None and newest.sha256 == leaf.sha256:
-        if newest != current:
-            problem = problem or f"serial {newest.serial} is served and its rotation is open; `ottr resume` ends it"
-    elif current is None:
-        status = ServedStatus.UNKNOWN
-        names = around.authorities[target.route.issuer].issuer_names
-        difference = changed(target.device, target.route, Known.of(leaf), names)
-        problem = problem or (f"not as the route asks: {difference}" if difference else "")
-    elif leaf.sha256 != current.sha256:
-        problem = f"serves serial {leaf.serial}, issued was {current.serial}"
-    if newest is not None and newest.sha256 != leaf.sha256:
-        problem = problem or f"serial {newest.serial} was issued and is not served; `ottr resume` installs it"
+    problem = served.problem or _difference(target, around, leaf, current, newest)
+    good = ServedStatus.UNKNOWN if current is None else ServedStatus.OK
     return VerifyResult(
         device,
         str(endpoint),
-        ServedStatus.DRIFT if problem else status,
+        ServedStatus.DRIFT if problem else good,
         problem,
         leaf.sha256,
         leaf.serial,
         leaf.not_after,
         *((newest.issued_at, newest.installed_at, newest.bound_at, newest.served_at) if newest else ()),
     )
+
+
+def _difference(
+    target: Target,
+    around: Surroundings,
+    leaf: x509.Certificate,
+    current: CertificateFacts | None,
+    newest: CertificateFacts | None,
+) -> str:
+    """What is not as the state has it, or, where that knows nothing, not as the route asks."""
+    if newest is not None and newest.sha256 == leaf.sha256:
+        is_open = newest != current
+        return f"serial {leaf.serial} is served, its rotation is open; `ottr resume` ends it" if is_open else ""
+    if current is not None and current.sha256 != leaf.sha256:
+        return f"serves serial {leaf.serial}, issued was {current.serial}"
+    if newest is not None:
+        return f"serial {newest.serial} was issued and is not served; `ottr resume` installs it"
+    difference = changed(target.device, target.route, Known.of(leaf), _issuer_names(target, around))
+    return f"not as the route asks: {difference}" if difference else ""
+
+
+def _issuer_names(target: Target, around: Surroundings) -> tuple[str, ...]:
+    return around.authorities[target.route.issuer].issuer_names
 
 
 def _newest(around: Surroundings, device: str) -> CertificateFacts | None:

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from ottr import x509
 from ottr.drivers import Driver, Preflight
 from ottr.errors import DeviceUnreachable, OttrError
 from ottr.model import Device, ErrorReport, Facts, Outcome, RotationResult, Route
+from ottr.orchestrator.rotation import report
 from ottr.orchestrator.target import Surroundings, Target
+
+log = logging.getLogger(__name__)
 
 _HINT = "put this right; `ottr rotate --check` looks again"
 
@@ -23,10 +27,12 @@ def check(target: Target, around: Surroundings) -> RotationResult:
     try:
         with around.connect(target) as driver:
             facts, problems = driver.inspect(), _problems(driver)
-        problems += _dns_problems(device, around)
-    except OttrError as error:
+        problems += _dns_problems(device, around) + _ca_problems(route, around)
+    except Exception as error:  # whatever it is: a device's trouble stays with the device
+        if not isinstance(error, OttrError):
+            log.exception("%s: unexpected", device.name)
         outcome = Outcome.UNREACHABLE if isinstance(error, DeviceUnreachable) else Outcome.FAILED
-        return replace(blank, outcome=outcome, error=error.report, finished=around.clock())
+        return replace(blank, outcome=outcome, error=report(error), finished=around.clock())
     result = replace(blank, diff=difference(device, route, facts), finished=around.clock())
     if problems:
         return replace(result, error=ErrorReport("NotReady", "; ".join(problems), _HINT))
@@ -57,3 +63,12 @@ def _dns_problems(device: Device, around: Surroundings) -> list[str]:
         except OttrError as error:
             problems.append(str(error))
     return problems
+
+
+def _ca_problems(route: Route, around: Surroundings) -> list[str]:
+    """Whether the CA answers: its directory is fetched, once for all devices."""
+    try:
+        around.authorities[route.issuer].issuer.offers_renewal_info()
+    except OttrError as error:
+        return [str(error)]
+    return []

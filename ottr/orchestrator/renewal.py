@@ -28,9 +28,10 @@ def refresh(around: Surroundings, devices: Iterable[tuple[str, str]], forks: int
     """Ask for the windows of these (device, CA) whose time to be asked for has come, and keep them."""
     current, schedules = around.stores.certificates.current(), around.stores.schedules.load()
     now = around.clock()
-    offering = {name for name, authority in around.authorities.items() if _offers(authority.issuer)}
-    served = [current[device] for device, ca in devices if ca in offering and device in current]
-    asked = [facts for facts in served if _stale(schedules.get(facts.device, Schedule(facts.device)), facts, now)]
+    served = [current[device] for device, ca in devices if ca in around.authorities and device in current]
+    stale = [facts for facts in served if _stale(schedules.get(facts.device, Schedule(facts.device)), facts, now)]
+    offering = {ca for ca in {facts.ca for facts in stale} if _offers(around.authorities[ca].issuer)}
+    asked = [facts for facts in stale if facts.ca in offering]
     if asked:
         with ThreadPoolExecutor(max_workers=min(forks, len(asked))) as pool:
             list(pool.map(partial(_ask, around, schedules), asked))

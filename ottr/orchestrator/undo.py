@@ -9,8 +9,8 @@ from functools import partial
 from ottr import x509
 from ottr.drivers import Labelled
 from ottr.errors import DeviceUnreachable, RotationError, UnsupportedDevice
-from ottr.model import CertificateRequest, Facts, Outcome, RotationResult, Step
-from ottr.orchestrator.aftermath import superseded, warned
+from ottr.model import Facts, Outcome, RotationResult, Step
+from ottr.orchestrator.aftermath import remove_leftover_records, superseded, warned
 from ottr.orchestrator.rotation import Rotation
 from ottr.orchestrator.sessions import Sessions
 from ottr.orchestrator.target import Surroundings, Target
@@ -23,21 +23,14 @@ def roll_back(target: Target, around: Surroundings) -> RotationResult:
     device, stores = target.device.name, around.stores
     with stores.leases.held(device_key(device)):
         record = _last_installed(target, around)
-        rotation = Rotation(record, stores.journal, around.clock, lambda _device, _step: None)
-        before = rotation.written(Step.PREFLIGHT, Facts)
-        sessions = Sessions(partial(around.connect, target), around.wait)
-        try:
-            with sessions() as driver:
-                rotation.roll_back(lambda: driver.rollback(rotation.request, before))
-        finally:
-            sessions.close()
+        before = _bind_former(target, around, record)
         if record.state is State.ROTATED:
             stores.journal.update(record, state=State.ABANDONED)
         return _seen_back(target, around, record, before)
 
 
 def abandon(target: Target, around: Surroundings) -> RotationResult:
-    """Give the open rotation up: what is half installed goes back, its objects leave the device."""
+    """Give the open rotation up: what is half installed goes back, its objects leave device and zones."""
     device, stores = target.device.name, around.stores
     with stores.leases.held(device_key(device)):
         records = stores.journal.open_rotations(device)
@@ -45,15 +38,9 @@ def abandon(target: Target, around: Surroundings) -> RotationResult:
             raise RotationError(f"{device} has no open rotation", hint=f"`ottr history {device}` shows what there was")
         result = RotationResult(device, Outcome.SKIPPED, reason="abandoned", rotation_id=records[-1].id)
         for record in records:
-            try:
-                _take_away(target, around, record)
-            except DeviceUnreachable as error:
-                if half_installed(stores.journal, record):
-                    raise
-                result = warned(
-                    result, f"its objects stay on the device: {error}; `ottr cleanup {device}` removes them"
-                )
-                stores.journal.update(record, state=State.ABANDONED, finished_at=around.clock())
+            for warning in _take_away(target, around, record):
+                result = warned(result, warning)
+        remove_leftover_records(target, around)
         return result
 
 
@@ -88,6 +75,18 @@ def _last_installed(target: Target, around: Surroundings) -> Record:
     )
 
 
+def _bind_former(target: Target, around: Surroundings, record: Record) -> Facts:
+    rotation = Rotation(record, around.stores.journal, around.clock, lambda _device, _step: None)
+    before = rotation.written(Step.PREFLIGHT, Facts)
+    sessions = Sessions(partial(around.connect, target), around.wait)
+    try:
+        with sessions() as driver:
+            rotation.roll_back(lambda: driver.rollback(rotation.request, before))
+    finally:
+        sessions.close()
+    return before
+
+
 def _seen_back(target: Target, around: Surroundings, record: Record, before: Facts) -> RotationResult:
     """The former certificate is served again, seen from outside, and is the current one from now on."""
     result = RotationResult(
@@ -100,17 +99,27 @@ def _seen_back(target: Target, around: Surroundings, record: Record, before: Fac
     problem = probe.await_served(target.route.endpoints, leaf, target.route.verify_timeout_s)
     if problem:
         return warned(result, f"the former certificate is bound again, but {problem}")
-    around.stores.certificates.adopt(target.device.name, target.route.issuer, before.leaf_pem, around.clock())
-    return replace(result, new_sha256=leaf.sha256, serial=leaf.serial, not_after=leaf.not_after)
+    result = replace(result, new_sha256=leaf.sha256, serial=leaf.serial, not_after=leaf.not_after)
+    if leaf.self_signed:
+        return warned(result, "the former certificate is self-signed: the next run rotates the device again")
+    # of unknown CA where it was not ours: the policy then judges it by the name of its issuer
+    around.stores.certificates.adopt(target.device.name, "", before.leaf_pem, around.clock())
+    return result
 
 
-def _take_away(target: Target, around: Surroundings, record: Record) -> None:
-    request = CertificateRequest(record.label, record.dns_names, record.key_type)
-    journal = around.stores.journal
-    with around.connect(target) as driver:
-        if half_installed(journal, record):
-            rotation = Rotation(record, journal, around.clock, lambda _device, _step: None)
-            before = rotation.written(Step.PREFLIGHT, Facts)
-            rotation.roll_back(lambda: driver.rollback(request, before))
-        driver.cleanup(frozenset({record.label}))
-    journal.update(record, state=State.ABANDONED, cleaned=True, finished_at=around.clock())
+def _take_away(target: Target, around: Surroundings, record: Record) -> tuple[str, ...]:
+    """Return warnings. Raises DeviceUnreachable only while the device may be using what is to go."""
+    journal, device = around.stores.journal, target.device.name
+    warnings: tuple[str, ...] = ()
+    if half_installed(journal, record):
+        before = _bind_former(target, around, record)
+        warnings = _seen_back(target, around, record, before).warnings
+    try:
+        with around.connect(target) as driver:
+            driver.cleanup(frozenset({record.label}))
+        cleaned = True
+    except DeviceUnreachable as error:
+        warnings += (f"its objects stay on the device: {error}; `ottr cleanup {device}` removes them",)
+        cleaned = False
+    journal.update(record, state=State.ABANDONED, cleaned=cleaned, finished_at=around.clock())
+    return warnings

@@ -47,8 +47,14 @@ class StateView:
         )
 
     def _served(self, device: str, facts: CertificateFacts | None) -> str | None:
-        """The first thing seen that is not the known certificate, else that certificate, else None."""
-        seen = [one.sha256 for one in self.observations.get(device, ()) if one.sha256]
+        """The first thing seen that is not the known certificate, else that certificate, else None.
+
+        What was seen before that certificate was served says nothing.
+        """
+        since = facts.served_at if facts else None
+        seen = [
+            one.sha256 for one in self.observations.get(device, ()) if one.sha256 and (since is None or one.at >= since)
+        ]
         others = [sha256 for sha256 in seen if facts is None or sha256 != facts.sha256]
         return next(iter(others or seen), None)
 

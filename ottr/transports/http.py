@@ -45,11 +45,13 @@ class HttpClient:
 
     Certificates are always checked, with the roots of ``ca_bundle`` or the system's. The proxies named by the
     environment (``https_proxy``, ``no_proxy``) are used. Redirects are not followed: nobody said that the other
-    server may be trusted with the request.
+    server may be trusted with the request. At most ``pool_size`` requests to one server are under way at a time;
+    the next wait for their turn, up to ``timeout_s``, and fail then as if it had not answered.
     """
 
-    def __init__(self, *, ca_bundle: Path | None = None, timeout_s: float = 30.0, pool_size: int = 64) -> None:
+    def __init__(self, *, ca_bundle: Path | None = None, timeout_s: float = 30.0, pool_size: int = 8) -> None:
         self._ca_bundle = ca_bundle
+        self._timeout_s = timeout_s
         self._timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
         self._pool_size = pool_size
         self._pools: dict[str, urllib3.PoolManager] = {}
@@ -67,6 +69,7 @@ class HttpClient:
                 body=body,
                 headers={"User-Agent": USER_AGENT, **(headers or {})},
                 timeout=self._timeout,
+                pool_timeout=self._timeout_s,
                 retries=False,
                 redirect=False,
             )
@@ -95,12 +98,13 @@ class HttpClient:
     def _open_pool(self, proxy: str) -> urllib3.PoolManager:
         context = self._tls_context()
         if not proxy:
-            return urllib3.PoolManager(maxsize=self._pool_size, ssl_context=context)
+            return urllib3.PoolManager(maxsize=self._pool_size, block=True, ssl_context=context)
         parts = urlsplit(proxy)
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
         return urllib3.ProxyManager(
             proxy,
             maxsize=self._pool_size,
+            block=True,
             ssl_context=context,
             proxy_headers=urllib3.make_headers(proxy_basic_auth=login),
         )

@@ -8,13 +8,15 @@ the lab, its hosts and its inventory are real and shared.
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -23,7 +25,7 @@ from ottr.app import Options
 from ottr.lab import Lab
 from ottr.lab.host import Host
 from ottr.lab.process import Process
-from ottr.model import Outcome, RotationResult, Step
+from ottr.model import Outcome, RotationResult, Step, VerifyResult
 from ottr.orchestrator.runner import Rollout, Stop
 from ottr.orchestrator.target import Surroundings
 from ottr.policy import Reason
@@ -31,6 +33,8 @@ from ottr.report import ExitStatus, exit_status
 from ottr.service import Selection, ignore
 from ottr.state.journal import State
 from ottr.x509 import Certificate, parse_certificate
+
+T = TypeVar("T")
 
 
 class App(ottr.app.App):
@@ -85,6 +89,17 @@ class Site:
         path.write_text(yaml.safe_dump(self.settings))
         return path
 
+    def change_inventory(self, changes: Mapping[str, Mapping[str, Any]]) -> Path:
+        """Give the site an inventory of its own, the lab's with variables of hosts changed; return its folder."""
+        inventory = yaml.safe_load((self.lab.inventory / "hosts.yml").read_text())
+        for name, values in changes.items():
+            inventory["linux"]["hosts"][name] |= values
+        folder = self.folder / "inventory"
+        folder.mkdir(exist_ok=True)
+        (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
+        self.settings["inventory"] = [str(folder)]
+        return folder
+
     @property
     def environment(self) -> Mapping[str, str]:
         """The environment Ottr is run with: the cache of the inventory is the lab's."""
@@ -117,6 +132,12 @@ class Site:
         """Run ``ottr resume``."""
         with self.opened() as app:
             return list(app.service.resume(Rollout(forks=4), Stop()))
+
+    def verify(self, host: Host) -> VerifyResult:
+        """Run ``ottr verify`` for a host with one endpoint."""
+        with self.opened() as app:
+            [result] = app.service.verify(Selection(host.name), Rollout(forks=4), Stop())
+            return result
 
     def release(self, host: Host) -> tuple[str, ...]:
         """Run ``ottr release``."""
@@ -295,6 +316,41 @@ def down(*processes: Process) -> Iterator[None]:
             process.wait_ready()
 
 
-def python(program: str, *arguments: str, log: Path, ready: Path) -> Process:
-    """Another process of Python, ready when it has made a file."""
-    return Process((sys.executable, "-c", program, *arguments), log=log, ready=ready)
+_LEASE = """
+import pathlib, sys, time
+from ottr.app import utc_now
+from ottr.model import Secret
+from ottr.state.database import Database
+from ottr.state.leases import Leases, current_owner
+Leases(Database(Secret(sys.argv[1])), current_owner(), utc_now).take(sys.argv[2])
+pathlib.Path(sys.argv[3]).touch()
+time.sleep(1000)
+"""
+
+
+def lease_holder(site: Site, key: str) -> Process:
+    """Another orchestrator that has a lease and never ends by itself."""
+    ready = site.folder / "leased"
+    arguments = (f"sqlite:///{site.database}", key, str(ready))
+    return Process((sys.executable, "-c", _LEASE, *arguments), log=site.folder / "lease.log", ready=ready)
+
+
+def in_child(action: Callable[[], T]) -> T:
+    """Do something in a process that has ended afterwards, as a run of the command has: its leases are nobody's."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with os.fdopen(writing, "wb") as pipe:
+                pickle.dump(action(), pipe)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        sent = pipe.read()
+    os.waitpid(child, 0)
+    assert sent, "the child failed, see its traceback"
+    result: T = pickle.loads(sent)
+    return result

@@ -11,21 +11,23 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import yaml
 
 from ottr.errors import InventoryError, JournalError, RoutingError, SettingsError
 from ottr.lab.host import Host
 from ottr.lab.process import Process
-from ottr.model import Outcome, RotationResult, Step
+from ottr.model import Outcome, RotationResult, ServedStatus, Step
 from ottr.notify import WebhookChannel
 from ottr.policy import Reason
 from ottr.report import STATE_LOST, ExitStatus, exit_status
+from ottr.service import Selection
 from ottr.state.database import Database
 from tests.acceptance.faults import (
     Counter,
@@ -35,11 +37,10 @@ from tests.acceptance.faults import (
     check_failed,
     check_recovers,
     check_rotated,
-    python,
+    in_child,
+    lease_holder,
     served,
 )
-
-# --- the state database
 
 
 class Holder:
@@ -54,7 +55,8 @@ class Holder:
             "time.sleep(1000)\n"
         )
         ready = site.folder / "locked"
-        self.process = python(program, str(site.database), str(ready), log=site.folder / "holder.log", ready=ready)
+        argv = (sys.executable, "-c", program, str(site.database), str(ready))
+        self.process = Process(argv, log=site.folder / "holder.log", ready=ready)
 
     def __enter__(self) -> Holder:
         self.process.__enter__()
@@ -97,14 +99,16 @@ def test_a_database_that_is_locked_stops_the_run_before_anything_is_touched(site
 def test_a_database_that_is_locked_on_the_way_loses_nothing(site: Site, host: Host, step: Step) -> None:
     former = site.begin(host)
     counter = Counter(site.lab)
-    holder = Holder(site)
 
-    try:
-        words = check_state_lost(site.rotate(host, forced=True, watch=at(step, holder.__enter__)))
-        assert "locked" in words
-        assert served(host).dns_names == former.dns_names
-    finally:
-        holder.process.stop()
+    def hold() -> None:
+        connection = sqlite3.connect(site.database, isolation_level=None, check_same_thread=False)
+        connection.execute("BEGIN IMMEDIATE")
+        held.append(connection)
+
+    held: list[sqlite3.Connection] = []
+    words = check_state_lost(in_child(lambda: site.rotate(host, forced=True, watch=at(step, hold))))
+    assert "locked" in words
+    assert served(host).dns_names == former.dns_names
 
     check_recovers(site, host, former, site.resume())
     assert counter.issued == 1
@@ -168,14 +172,17 @@ def test_a_database_that_cannot_grow_loses_nothing(
     full = Full()
     monkeypatch.setattr("ottr.state.database.Database.write", full.wrap(Database.write))
 
-    words = check_state_lost(site.rotate(host, forced=True, watch=at(step, full.begin)))
+    words = check_state_lost(in_child(lambda: site.rotate(host, forced=True, watch=at(step, full.begin))))
     assert "full" in words
     assert "make room" in words
     assert served(host).dns_names == former.dns_names
 
-    full.end()
+    monkeypatch.undo()
     check_recovers(site, host, former, site.resume())
     assert counter.issued == 1
+
+
+Write = Callable[[Database], AbstractContextManager[sa.Connection]]
 
 
 class Full:
@@ -187,12 +194,9 @@ class Full:
     def begin(self) -> None:
         self._is_full = True
 
-    def end(self) -> None:
-        self._is_full = False
-
-    def wrap(self, real):  # type: ignore[no-untyped-def]
+    def wrap(self, real: Write) -> Write:
         @contextmanager
-        def write(database):  # type: ignore[no-untyped-def]
+        def write(database: Database) -> Iterator[sa.Connection]:
             with real(database) as connection:
                 if self._is_full:
                     pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
@@ -217,9 +221,6 @@ def test_a_database_that_is_none_is_said_to_be_so(site: Site, host: Host) -> Non
     check_recovers(site, host, former, site.rotate(host, forced=True))
 
 
-# --- the operator's files
-
-
 def test_a_read_only_inventory_is_a_warning(site: Site, host: Host) -> None:
     former = site.begin(host)
     folder = site.lab.inventory / "host_vars" / host.name
@@ -238,11 +239,7 @@ def test_a_read_only_inventory_is_a_warning(site: Site, host: Host) -> None:
     assert current != former
     await_served(host, current)
 
-    with site.opened() as app:
-        from ottr.orchestrator.runner import Rollout, Stop
-        from ottr.service import Selection
-
-        list(app.service.verify(Selection(host.name), Rollout(), Stop()))
+    assert site.verify(host).status is ServedStatus.OK
     assert current.sha256 in (folder / "certificate.yml").read_text()
 
 
@@ -308,8 +305,6 @@ def test_a_host_without_a_route_is_skipped_and_the_others_are_rotated(site: Site
     site.begin(host)
     site.route["match"] = {"name": host.name}
     with site.opened() as app:
-        from ottr.service import Selection
-
         others = [one for one in app.service.plan(Selection()) if one.host.name != host.name]
     assert {one.reason for one in others} == {"no_route"}
     results = site.rotate(forced=True)
@@ -328,28 +323,11 @@ def test_settings_that_are_wrong_stop_everything(site: Site, host: Host) -> None
     await_served(host, former)
 
 
-# --- other processes
-
-
-_LEASE = """
-import pathlib, sys, time
-from ottr.app import utc_now
-from ottr.model import Secret
-from ottr.state.database import Database
-from ottr.state.leases import Leases, current_owner
-Leases(Database(Secret(sys.argv[1])), current_owner(), utc_now).take(sys.argv[2])
-pathlib.Path(sys.argv[3]).touch()
-time.sleep(1000)
-"""
-
-
 def test_a_device_another_process_works_on_is_left_to_it_as_long_as_it_lives(site: Site, host: Host) -> None:
     former = site.begin(host)
     counter = Counter(site.lab)
-    ready = site.folder / "leased"
-    arguments = (f"sqlite:///{site.database}", f"device:{host.name}", str(ready))
 
-    with python(_LEASE, *arguments, log=site.folder / "lease.log", ready=ready) as other:
+    with lease_holder(site, f"device:{host.name}") as other:
         results = site.rotate(host, forced=True)
         words = check_failed(results, Outcome.SKIPPED, "DeviceLeased", ExitStatus.OK)
         assert results[0].reason == "leased"
@@ -364,15 +342,10 @@ def test_a_device_another_process_works_on_is_left_to_it_as_long_as_it_lives(sit
 
 def test_a_lease_of_a_process_that_hangs_can_be_released(site: Site, host: Host) -> None:
     former = site.begin(host)
-    ready = site.folder / "leased"
-    arguments = (f"sqlite:///{site.database}", f"device:{host.name}", str(ready))
 
-    with python(_LEASE, *arguments, log=site.folder / "lease.log", ready=ready):
+    with lease_holder(site, f"device:{host.name}"):
         assert site.release(host) == ("the lease that another run held",)
         check_recovers(site, host, former, site.rotate(host, forced=True))
-
-
-# --- hooks and notifications
 
 
 def test_a_hook_that_fails_before_a_device_leaves_it_alone(site: Site, host: Host) -> None:
@@ -421,12 +394,10 @@ def test_nobody_being_told_is_a_warning_in_the_log(
 
 def test_the_plan_says_what_a_failed_device_waits_for(site: Site, host: Host) -> None:
     site.begin(host)
-    site.route["options"] = {"service": "nginx", "test_command": ["false"]}
-    inventory = yaml.safe_load((site.lab.inventory / "hosts.yml").read_text())
-    own = site.folder / "inventory.yml"
-    inventory["linux"]["hosts"][host.name]["ottr_options"]["test_command"] = ["false"]
-    own.write_text(yaml.safe_dump(inventory))
-    site.settings["inventory"] = [str(own)]
+    options = yaml.safe_load((site.lab.inventory / "hosts.yml").read_text())["linux"]["hosts"][host.name][
+        "ottr_options"
+    ]
+    site.change_inventory({host.name: {"ottr_options": {**options, "test_command": ["false"]}}})
     site.settings["rotation"] = {"quarantine_after": 2, "retry_install": 5}
 
     for reason in (Reason.DEFERRED, Reason.QUARANTINED):

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ottr.transports.http import HttpClient, HttpError
-from tests.acme.proxy import Reply, answer, drop
+from tests.acme.proxy import Dropped, Reply, answer, drop
 
 
 @pytest.fixture
@@ -28,6 +28,45 @@ def test_connections_are_kept_and_shared(proxy, client):
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: client.request("GET", f"https://{proxy.host}/x"), range(40)))
     assert len(ports) <= 4
+
+
+def test_only_so_many_requests_are_under_way(proxy):
+    client = HttpClient(ca_bundle=proxy.ca_bundle, timeout_s=10, pool_size=3)
+    lock, too_many, now = threading.Lock(), threading.Event(), set()
+
+    def stay(request):
+        with lock:
+            now.add(request.port)
+            if len(now) > 3:
+                too_many.set()
+        too_many.wait(timeout=0.5)  # long enough for a fourth to come, if it may
+        with lock:
+            now.discard(request.port)
+        return Reply(200)
+
+    proxy.on("GET", "/x", stay, times=6)
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(lambda _: client.request("GET", f"https://{proxy.host}/x"), range(6)))
+    client.close()
+    assert not too_many.is_set()
+
+
+def test_silent_server_does_not_hold_one_thread_after_the_other(proxy):
+    client = HttpClient(ca_bundle=proxy.ca_bundle, timeout_s=0.5, pool_size=1)
+    release = threading.Event()
+
+    def hold(request):
+        release.wait(timeout=10)
+        raise Dropped
+
+    proxy.on("GET", "/held", hold, times=8)
+    with ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(client.request, "GET", f"https://{proxy.host}/held") for _ in range(8)]
+        errors = [one.exception() for one in asked]
+    release.set()
+    client.close()
+    assert {type(error) for error in errors} == {HttpError}
+    assert proxy.count("GET /held") < 8  # the others gave up before it was their turn
 
 
 def test_header_names_have_no_case(proxy, client):

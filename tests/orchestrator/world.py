@@ -98,6 +98,7 @@ class MemoryDevice:
         self.bound = "original"
         self.armed = ""
         self.serves_stale = False
+        self.problems: tuple[str, ...] = ()
 
     def served(self) -> str:
         return self.leaves["original" if self.serves_stale else self.bound]
@@ -148,6 +149,13 @@ class MemoryDevice:
         self.trouble("disarm")
         self.armed = ""
 
+    def labels(self) -> frozenset[str]:
+        return frozenset(label for label in self.keys if label.startswith("ottr-"))
+
+    def check(self) -> tuple[str, ...]:
+        self.trouble("check")
+        return self.problems
+
     def fire(self) -> None:
         """The dead-man timer runs out."""
         self.bound = self.armed or self.bound
@@ -163,6 +171,8 @@ class MemoryIssuer:
         self.orders: dict[str, IssuedCertificate | None] = {}
         self.revoked: list[str] = []
         self.issued = 0
+        self.offers = False
+        self.window: RenewalInfo | None = None
 
     def issue(self, request: IssueRequest, log: OrderLog) -> IssuedCertificate:
         self.trouble("issue")
@@ -189,10 +199,12 @@ class MemoryIssuer:
         return IssuedCertificate(leaf, "")
 
     def offers_renewal_info(self) -> bool:
-        return False
+        self.trouble("directory")
+        return self.offers
 
     def renewal_info(self, leaf_pem: str) -> RenewalInfo | None:
-        return None
+        self.trouble("renewal_info")
+        return self.window
 
     def revoke(self, leaf_pem: str, reason: int = 0) -> None:
         self.trouble("revoke")
@@ -200,11 +212,12 @@ class MemoryIssuer:
 
 
 class MemoryProbe:
-    """Sees what the device serves."""
+    """Sees what the device serves; at some endpoints, perhaps, something else."""
 
-    def __init__(self, device: MemoryDevice, trouble: Trouble) -> None:
+    def __init__(self, device: MemoryDevice, trouble: Trouble, elsewhere: dict[int, Served]) -> None:
         self.device = device
         self.trouble = trouble
+        self.elsewhere = elsewhere
 
     def verify(self, endpoints, issued: IssuedCertificate, timeout_s: float) -> None:
         self.trouble("verify")
@@ -214,8 +227,15 @@ class MemoryProbe:
     def serves(self, endpoint: Endpoint, leaf: x509.Certificate) -> bool:
         return x509.parse_certificate(self.device.served()) == leaf
 
+    def await_served(self, endpoints, leaf: x509.Certificate, timeout_s: float) -> str:
+        self.trouble("await_served")
+        return "" if all(self.serves(endpoint, leaf) for endpoint in endpoints) else "it serves something else"
+
     def observe(self, endpoint: Endpoint) -> Served:
-        return Served(x509.parse_certificate(self.device.served()))
+        self.trouble("observe")
+        leaf = x509.parse_certificate(self.device.served())
+        problem = "self-signed certificate" if leaf.self_signed else ""
+        return self.elsewhere.get(endpoint.port) or Served(leaf, problem)
 
 
 class MemoryRecorder:
@@ -255,6 +275,7 @@ class MemoryPublisher:
 
     def __init__(self) -> None:
         self.cleaned: list[TxtRecord] = []
+        self.probed: list[str] = []
         self.error: OttrError | None = None
 
     def locate(self, identifier: str) -> str:
@@ -264,7 +285,10 @@ class MemoryPublisher:
 
     def wait(self, record: TxtRecord) -> None: ...
 
-    def probe(self, identifier: str) -> None: ...
+    def probe(self, identifier: str) -> None:
+        self.probed.append(identifier)
+        if self.error:
+            raise self.error
 
     def cleanup(self, record: TxtRecord) -> None:
         if self.error:
@@ -288,6 +312,7 @@ class World:
         self.recorder = MemoryRecorder(self.trouble)
         self.hooks = MemoryHooks()
         self.publisher = MemoryPublisher()
+        self.elsewhere: dict[int, Served] = {}
         self.settings = RotationSettings()
         self.issuer_names: tuple[str, ...] = ("CN=Memory CA",)
         self.owners = 0
@@ -304,6 +329,7 @@ class World:
         """A new process: nothing but what is in the database survives. Its predecessor is dead."""
         self.owners += 1
         database = Database(self.url)
+        probe = MemoryProbe(self.device, self.trouble, self.elsewhere)
         owner = Owner(f"owner{self.owners}", "machine", 1, f"start{self.owners}", "host")
         leases = Leases(database, owner, self.clock)
         return Surroundings(
@@ -313,7 +339,7 @@ class World:
                 certificates=Certificates(database),
                 schedules=Schedules(database, self.clock),
             ),
-            authorities={"ca": Authority(self.issuer, MemoryProbe(self.device, self.trouble), self.issuer_names)},
+            authorities={"ca": Authority(self.issuer, probe, self.issuer_names)},
             publisher=self.publisher,
             connect=self.connect,
             recorder=self.recorder,
@@ -322,6 +348,10 @@ class World:
             clock=self.clock,
             wait=lambda seconds: None,
         )
+
+    def lose_database(self) -> None:
+        """The next process begins with an empty one."""
+        self.url = Secret(self.url.reveal() + ".new")
 
     def run(self, *, forced: bool = False, around: Surroundings | None = None) -> RotationResult:
         """Rotate as a run would, in a process of its own."""

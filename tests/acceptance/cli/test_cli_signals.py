@@ -78,7 +78,7 @@ def test_the_second_one_stops_waiting_and_says_what_is_known(operator: Operator,
     gate.open()
     [result] = operator.run("resume", "-o", "json").json["results"]
     assert (result["device"], result["outcome"]) == (device, "rotated")
-    assert operator.served()[device] != before[device]
+    wait_until(lambda: operator.served()[device] != before[device], "the new certificate is served")
     [rotation] = operator.run("history", device, "-o", "json").json["rotations"]
     assert rotation["state"] == "rotated"
 
@@ -93,15 +93,18 @@ def test_the_second_one_as_json(operator: Operator, gate: Gate) -> None:
     assert done.json["counts"]["interrupted"] == 1
 
 
-def test_an_interrupt_while_nothing_runs_ends_at_once(operator: Operator, tmp_path: Path) -> None:
-    begun = tmp_path / "begun"
+def test_an_interrupt_while_nothing_runs_ends_the_command(operator: Operator, tmp_path: Path) -> None:
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
     source = operator.folder / "slow.sh"
-    source.write_text(f"#!/bin/sh\ntouch {begun}\nexec sleep 60\n")
+    source.write_text(f"#!/bin/sh\ntouch {begun}\nwhile [ ! -e {ended} ]; do sleep 0.05; done\n")
     source.chmod(0o755)
     process = operator.start("plan", "-i", str(source))
-    wait_until(begun.exists, "the inventory is being read")
-    interrupt(process)
-    assert operator.wait(process, status=99).stderr == "ottr: interrupted\n"
+    try:
+        wait_until(begun.exists, "the inventory is being read")
+        interrupt(process)
+        assert operator.wait(process, status=99).stderr == "ottr: interrupted\n"
+    finally:
+        ended.touch()
 
 
 def close_pipe(process: subprocess.Popen[str]) -> None:
