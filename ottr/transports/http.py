@@ -7,6 +7,7 @@ costs about half the CPU time.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 import urllib.request
@@ -20,6 +21,9 @@ import urllib3
 from ottr import __version__
 
 USER_AGENT = f"ottr/{__version__}"
+
+# At DEBUG it writes down the path of every request, and the path of a webhook is the key to it.
+logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 
 class HttpError(Exception):

@@ -6,15 +6,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ottr.lab import Lab
 from ottr.lab.postgresql import Postgresql, run_postgresql
-from ottr.model import Outcome
+from ottr.model import Outcome, Step
 from ottr.policy import Reason
-from ottr.report import STATE_LOST, ExitStatus
+from ottr.report import ExitStatus
 from tests.acceptance import killing
-from tests.acceptance.faults import Counter, Site, await_served, check_failed, check_recovers, check_rotated
+from tests.acceptance.faults import (
+    Counter,
+    Site,
+    at,
+    await_served,
+    check_failed,
+    check_recovers,
+    check_rotated,
+    in_child,
+    served,
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,28 +62,35 @@ def test_a_fleet_is_rotated_and_resumed_after_a_kill(site: Site, shared_lab: Lab
         await_served(host, site.current(host))
 
 
-def test_a_database_that_is_down_stops_the_run(site: Site, shared_lab: Lab, postgresql: Postgresql) -> None:
+@pytest.mark.parametrize("step", [Step.CSR, Step.INSTALL, Step.VERIFY])
+def test_a_database_that_goes_away_loses_nothing(
+    site: Site, shared_lab: Lab, postgresql: Postgresql, step: Step
+) -> None:
     host = shared_lab.hosts[0]
     former = site.begin(host)
     counter = Counter(shared_lab)
+    url = Path(site.settings["state"]["url"]["file"]).read_text().strip()
+    database = url.rpartition("/")[2]
 
-    with site.opened() as app:
-        from ottr.orchestrator.runner import Rollout, Stop
-        from ottr.service import Selection
+    def cut() -> None:
+        administer(postgresql, f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
+        administer(postgresql, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
 
-        results = app.service.rotate(Selection(host.name), Rollout(), Stop(), forced=True)
-        assert app.service.plan(Selection(host.name))
-        postgresql.process.stop()
-        try:
-            failed = list(results)
-        except Exception as error:
-            assert type(error).__name__ == "JournalError", repr(error)
-        else:
-            words = check_failed(failed, Outcome.FAILED, "JournalError", ExitStatus.UNEXPECTED)
-            assert failed[0].reason == STATE_LOST
-            assert postgresql.password not in words
-        finally:
-            postgresql.process.__enter__()
-    assert counter.orders == 0
-    await_served(host, former)
-    check_recovers(site, host, former, site.rotate(host, forced=True))
+    words = check_failed(
+        in_child(lambda: site.rotate(host, forced=True, watch=at(step, cut))),
+        Outcome.FAILED,
+        "JournalError",
+        ExitStatus.UNEXPECTED,
+    )
+    assert postgresql.password not in words
+    assert served(host).dns_names == former.dns_names
+
+    administer(postgresql, f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
+    check_recovers(site, host, former, site.resume())
+    assert counter.issued == 1
+
+
+def administer(postgresql: Postgresql, statement: str) -> None:
+    """Say something to the server by another database."""
+    with psycopg.connect(postgresql.url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(statement)  # type: ignore[call-overload]
