@@ -46,6 +46,8 @@ class Usage:
     """A process: its parent, and the user and system time of itself and of the children it has waited for."""
 
     parent: int
+    over: bool
+    """A zombie."""
     cpu_s: float
 
 
@@ -58,6 +60,7 @@ class Fleet:
         self._inventory = lab.folder / "inventory.first"
         shutil.copytree(lab.inventory, self._inventory)
         self._seen: set[bytes] = set()
+        self._ended_cpu_s = 0.0
 
     @property
     def hosts(self) -> Sequence[Host]:
@@ -80,15 +83,21 @@ class Fleet:
             list(pool.map(_reset_host, self.hosts))
 
     def read_cpu_s(self) -> float:
-        """User and system time so far of the hosts (sshd, what logins ran, nginx), Pebble and BIND."""
-        lab = self.lab
-        servers = [lab.pebble.process, lab.bind.process, *(sshd.process for sshd in lab.sshds)]
+        """User and system time so far of the hosts (sshd, what logins ran, nginx), Pebble and BIND.
+
+        That is everything below this process, which must be where orphans go (``meter.adopt_orphans``): a login shell
+        whose connection is cut outlives its sshd. Nothing else may run below it meanwhile.
+        """
         found = _read_processes()
-        members = {process.pid for process in servers} | {host.nginx.process.pid for host in self.hosts}
-        for pid in sorted(found):  # a child mostly has a larger number than its parent; one missed is counted later
+        members = {os.getpid()}
+        for pid in sorted(found):  # a child has a larger number than its parent
             if found[pid].parent in members:
                 members.add(pid)
-        return sum(found[pid].cpu_s for pid in members if pid in found)
+                if found[pid].parent == os.getpid() and found[pid].over:
+                    os.waitpid(pid, 0)
+                    self._ended_cpu_s += found[pid].cpu_s
+                    members.remove(pid)
+        return self._ended_cpu_s + sum(found[pid].cpu_s for pid in members - {os.getpid()})
 
     def find_failures(self) -> list[str]:
         """Why the last run has not done its work, a line for each host that serves no new certificate of Pebble's."""
@@ -143,7 +152,7 @@ def _read_processes() -> dict[int, Usage]:
         if entry.name.isdigit():
             with suppress(OSError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                found[int(entry.name)] = Usage(int(fields[1]), sum(map(int, fields[11:15])) / ticks)
+                found[int(entry.name)] = Usage(int(fields[1]), fields[0] == "Z", sum(map(int, fields[11:15])) / ticks)
     return found
 
 

@@ -65,9 +65,14 @@ class Family:
             return 0
 
 
+def adopt_orphans() -> None:
+    """Become the parent of every process below whose own parent ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def measure(argv: list[str], timeout_s: float, log: Path) -> dict[str, float]:
     """Run the command to its end."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     family = Family()
     with log.open("wb") as output:
         begun = time.monotonic()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.fleet import Fleet, open_lab
+from bench.meter import adopt_orphans
 from bench.peers import Command, Peer, build_peer
 from bench.results import Run
 
@@ -35,6 +36,7 @@ class Plan:
 
 def run_rounds(plan: Plan, about: dict[str, str], tell: Tell) -> Iterator[Run]:
     """Open a lab and measure; ``about`` learns how each peer is run. Everything is in one folder that goes away."""
+    adopt_orphans()
     with tempfile.TemporaryDirectory(prefix="ottr-bench-") as name:
         folder = Path(name)
         tell(f"a lab of {plan.hosts} hosts")

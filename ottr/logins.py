@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ottr.errors import CredentialsError
 from ottr.files.credentials import complete_credentials
 from ottr.inventory import HostSecrets, Inventory, InventoryHost
 from ottr.inventory.credentials import build_credentials
@@ -37,6 +38,8 @@ class Logins:
 
     def of(self, device: Device) -> Credentials:
         """How to log in to a device of the batch. Raises CredentialsError."""
+        if device.name not in self._batch:
+            raise CredentialsError(f"{device.name}: no login was looked up for it")
         host, secrets = self._batch[device.name]
         credentials = replace(build_credentials(host, secrets), known_hosts=self._known_hosts)
         return complete_credentials(credentials, device, self._sources, self._environment)

@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ottr.lab import Lab
 from ottr.lab.bind import Bind
 from ottr.lab.network import Network, claim_network
 from ottr.lab.pebble import Pebble
+
+# A machine that is busy is no reason to fail.
+settings.register_profile("ottr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ottr")
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,9 @@ def ours(index: HostIndex, pattern: str, limit: str = "") -> Any:
 
 
 @given(patterns, st.one_of(st.just(""), patterns))
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_patterns_mean_what_they_mean_to_ansible(oracle: Oracle, pattern: str, limit: str) -> None:
     try:
         found = ours(oracle.index, pattern, limit)
