@@ -156,6 +156,9 @@ class ChannelNotifier:
                 channel.send(body)
             except OttrError as error:
                 _log.warning("%s: nobody was told of %s: %s", channel.label, event.kind, error)
+            except Exception as error:  # a bug here must not stop the run that it tells of
+                _log.warning("%s: nobody was told of %s: %s", channel.label, event.kind, type(error).__name__)
+                _log.debug("traceback", exc_info=error)
 
 
 def build_notifier(

@@ -53,8 +53,7 @@ class AcmeIssuer:
         """Touch nothing yet: directory and account are fetched when first needed.
 
         ``connections`` is how many requests the CA gets at once, however many threads there are: eight keep a CA
-        busy that answers quickly, and are no burden to one that does not. It also makes it rare that Pebble 2.4
-        stops for good, as it can when an order is placed while an authorization is read.
+        busy that answers quickly, and are no burden to one that does not.
         """
         self._settings = settings
         self._publisher = publisher

@@ -107,7 +107,9 @@ class AnsibleInventory:
         """Look up the secret variables of these hosts. Nothing is kept."""
         wanted = {host.name: host.secret_names for host in hosts if host.secret_names}
         found = {host.name: HostSecrets() for host in hosts}
-        if wanted:
+        if not wanted:
+            self._dismiss()
+        else:
             with self._lock:
                 answer = self._ask_child({"operation": "secrets", "hosts": wanted})
             for name, values, problems in answer["rows"]:
@@ -132,6 +134,13 @@ class AnsibleInventory:
         with self._lock:
             self._recorded[host] = (writeback.variables_of(facts), result.files)
         return result
+
+    def _dismiss(self) -> None:
+        """End a child that nobody waits for: it holds some 50 MiB. It is started anew if it is asked again."""
+        with self._lock:
+            child, self._child, self._opened = self._child, None, False
+        if child is not None:
+            threading.Thread(target=child.close, name="ottr-inventory", daemon=True).start()
 
     def close(self) -> None:
         """End the child; what was recorded meanwhile goes into the cache, so that it holds for the next run."""

@@ -26,6 +26,9 @@ class Authorities(Mapping[str, Authority]):
                 self._built[name] = self._build(name)
             return self._built[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -68,6 +69,22 @@ class Observation:
 _FACTS = [column for column in certificate.c if column.name not in ("id", "leaf_pem", "chain_pem")]
 
 
+# Made once: these run for every device.
+_THIS: sa.BindParameter[str] = sa.bindparam("this")
+_SERVED = certificate.c.served_at.is_not(None) & certificate.c.superseded_at.is_(None)
+_LIVE = sa.select(*_FACTS).where(_SERVED).order_by(certificate.c.id)
+_LIVE_OF_DEVICE = _LIVE.where(certificate.c.device == _THIS)
+_OF_DEVICE = sa.select(*_FACTS).where(certificate.c.device == _THIS).order_by(certificate.c.id)
+_INSERT = certificate.insert()
+_SUPERSEDE = (
+    certificate.update()
+    .where(_SERVED & (certificate.c.device == _THIS) & (certificate.c.sha256 != sa.bindparam("stays")))
+    .values(superseded_at=sa.bindparam("at"))
+)
+_SEEN = sa.select(observation)
+_SEEN_AT_DEVICE = _SEEN.where(observation.c.device == _THIS)
+
+
 class Certificates:
     """The tables ``certificate`` and ``observation``."""
 
@@ -76,18 +93,17 @@ class Certificates:
 
     def current(self, device: str | None = None) -> Mapping[str, CertificateFacts]:
         """The certificate that was last seen to be served, by device; of one device or of all."""
-        live = certificate.c.served_at.is_not(None) & certificate.c.superseded_at.is_(None)
-        if device is not None:
-            live &= certificate.c.device == device
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(*_FACTS).where(live).order_by(certificate.c.id))
+            if device is None:
+                rows = connection.execute(_LIVE)
+            else:
+                rows = connection.execute(_LIVE_OF_DEVICE, {"this": device})
             return {row.device: _facts(row) for row in rows}
 
     def of_device(self, device: str) -> Sequence[CertificateFacts]:
         """All certificates of a device, the oldest first."""
         with self._database.read() as connection:
-            query = sa.select(*_FACTS).where(certificate.c.device == device).order_by(certificate.c.id)
-            return [_facts(row) for row in connection.execute(query)]
+            return [_facts(row) for row in connection.execute(_OF_DEVICE, {"this": device})]
 
     def former(self, device: str, rotation_id: str) -> CertificateFacts | None:
         """The certificate that was served last before a rotation's own."""
@@ -120,9 +136,12 @@ class Certificates:
 
     def observations(self, device: str | None = None) -> Sequence[Observation]:
         """What was last seen at endpoints, of one device or of all."""
-        this = sa.true() if device is None else observation.c.device == device
         with self._database.read() as connection:
-            return [Observation(**row._mapping) for row in connection.execute(sa.select(observation).where(this))]
+            if device is None:
+                rows = connection.execute(_SEEN)
+            else:
+                rows = connection.execute(_SEEN_AT_DEVICE, {"this": device})
+            return [Observation(**row._mapping) for row in rows]
 
     def observe(self, seen: Sequence[Observation]) -> None:
         """Write down what endpoints serve now."""
@@ -135,20 +154,23 @@ def insert_issued(connection: sa.Connection, record: Record, issued: IssuedCerti
     """Fact one: the CA has issued it."""
     row = _row(x509.parse_certificate(issued.leaf_pem), issued)
     mine = {"device": record.device, "rotation_id": record.id, "ca": record.issuer, "issued_at": at}
-    connection.execute(certificate.insert(), row | mine)
+    connection.execute(_INSERT, row | mine)
 
 
 def mark(connection: sa.Connection, rotation_id: str, at: datetime | None, *facts: Fact) -> None:
     """Facts of a rotation's certificate are true since then; None: no longer."""
-    this = certificate.c.rotation_id == rotation_id
-    connection.execute(certificate.update().where(this).values(dict.fromkeys(facts, at)))
+    connection.execute(_mark_statement(facts), {"this": rotation_id, "since": at})
+
+
+@cache
+def _mark_statement(facts: tuple[Fact, ...]) -> sa.Update:
+    since: sa.BindParameter[datetime] = sa.bindparam("since")
+    return certificate.update().where(certificate.c.rotation_id == _THIS).values(dict.fromkeys(facts, since))
 
 
 def mark_superseded(connection: sa.Connection, device: str, sha256: str, at: datetime) -> None:
     """Every other certificate of the device that was served is so no longer."""
-    others = (certificate.c.device == device) & (certificate.c.sha256 != sha256)
-    served = certificate.c.served_at.is_not(None) & certificate.c.superseded_at.is_(None)
-    connection.execute(certificate.update().where(others & served).values(superseded_at=at))
+    connection.execute(_SUPERSEDE, {"this": device, "stays": sha256, "at": at})
 
 
 def write_observation(connection: sa.Connection, seen: Observation) -> None:

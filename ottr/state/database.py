@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,6 +18,7 @@ from ottr.errors import JournalError
 from ottr.model import Secret
 from ottr.state import schema
 
+_LOCK = 0x6F747472  # "ottr" as an advisory lock's number in PostgreSQL
 BUSY_TIMEOUT_S = 10.0
 """How long a write waits for another process's write."""
 
@@ -29,6 +31,7 @@ class Database:
         self._busy_timeout_s = busy_timeout_s
         self._sqlite = self._url.get_backend_name() == "sqlite"
         self._writing: AbstractContextManager[Any] = threading.Lock() if self._sqlite else nullcontext()
+        self._reading = threading.local()
         with self._translated():
             self._engine = self._create_engine()
             try:
@@ -47,9 +50,17 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads."""
+        """A transaction that only reads; inside another one of the same thread, that one."""
+        outer: sa.Connection | None = getattr(self._reading, "connection", None)
+        if outer is not None:
+            yield outer
+            return
         with self._translated(), self._engine.connect() as connection:
-            yield connection
+            self._reading.connection = connection
+            try:
+                yield connection
+            finally:
+                self._reading.connection = None
 
     def close(self) -> None:
         """Give back the connections."""
@@ -66,17 +77,24 @@ class Database:
 
     def _prepare(self) -> None:
         """Bring the tables to this version; Alembic is imported only when there is something to do."""
-        if self._revision() == schema.HEAD:
+        if _find_revision(self._engine) == schema.HEAD:
             return
-        from ottr.state import migrations
+        with alone(self._engine):
+            found = _find_revision(self._engine)
+            if found is None:
+                self._create_tables()
+            elif found != schema.HEAD:
+                from ottr.state import migrations
 
-        migrations.upgrade(self._engine)
+                migrations.upgrade(self._engine)
 
-    def _revision(self) -> str:
-        with self._engine.connect() as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return ""
-            return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() or "")
+    def _create_tables(self) -> None:
+        """What the migrations come to, without them: a test keeps both the same."""
+        with self.write() as connection:
+            schema.metadata.create_all(connection, checkfirst=False)
+            connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+            connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": schema.HEAD})
+            connection.execute(schema.installation.insert(), {"id": schema.new_installation_id()})
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -103,6 +121,30 @@ def upsert(
             connection.execute(table.insert(), {**more, **values, **key})
     except sa.exc.IntegrityError:
         connection.execute(change)
+
+
+def _find_revision(engine: sa.Engine) -> str | None:
+    """Revision of the tables that are there; None: none are."""
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar())
+
+
+@contextmanager
+def alone(engine: sa.Engine) -> Iterator[None]:
+    """One process at a time makes tables: a lock file beside SQLite, an advisory lock in PostgreSQL."""
+    if engine.url.get_backend_name() == "sqlite":
+        with Path(f"{engine.url.database}.migrating").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        return
+    with engine.connect() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_lock(:n)"), {"n": _LOCK})
+        try:
+            yield
+        finally:
+            connection.execute(sa.text("SELECT pg_advisory_unlock(:n)"), {"n": _LOCK})
 
 
 def _parse_url(url: Secret) -> sa.URL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -18,8 +19,6 @@ from ottr.state.leases import Leases
 from ottr.state.schema import installation, rotation, step, txt_record
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-
-_INSERT_STEP = step.insert()
 
 Also = Callable[[sa.Connection], object]
 """More to write in the same transaction."""
@@ -72,6 +71,39 @@ class Record:
     finished_at: datetime | None
 
 
+# Made once: these run for every device.
+_THIS: sa.BindParameter[str] = sa.bindparam("this")
+_ALL = sa.select(rotation).order_by(rotation.c.started_at, rotation.c.id)
+_OPEN = _ALL.where(rotation.c.state == State.OPEN)
+_OPEN_OF_DEVICE = _OPEN.where(rotation.c.device == _THIS)
+_OF_DEVICE = _ALL.where(rotation.c.device == _THIS)
+_BY_ID = _ALL.where(rotation.c.id == _THIS)
+_UNCLEANED = _OF_DEVICE.where((rotation.c.state != State.OPEN) & (rotation.c.cleaned == sa.false()))
+_STEPS = sa.select(step).where(step.c.rotation_id == _THIS).order_by(step.c.id)
+_LEFT_OVER = (
+    sa.select(txt_record.c.rotation_id, txt_record.c.name, txt_record.c.value)
+    .join(rotation, rotation.c.id == txt_record.c.rotation_id)
+    .where((rotation.c.device == _THIS) & txt_record.c.removed_at.is_(None))
+    .distinct()
+)
+_INSERT = rotation.insert()
+_INSERT_STEP = step.insert()
+_INSERT_TXT = txt_record.insert()
+_ATTEMPTED = rotation.update().where(rotation.c.id == _THIS).values(attempts=sa.bindparam("number"))
+_END = (
+    rotation.update().where(rotation.c.id == _THIS).values(state=sa.bindparam("became"), finished_at=sa.bindparam("at"))
+)
+_REMOVED = (
+    txt_record.update()
+    .where(
+        (txt_record.c.rotation_id == _THIS)
+        & (txt_record.c.name == sa.bindparam("at_name"))
+        & (txt_record.c.value == sa.bindparam("old"))
+    )
+    .values(removed_at=sa.bindparam("at"))
+)
+
+
 class Journal:
     """Rotations in the state database. Writes to an open rotation need the device's lease and prolong it."""
 
@@ -81,24 +113,26 @@ class Journal:
         self._clock = clock
         self._installation = self._load_installation()
 
+    def reading(self) -> AbstractContextManager[object]:
+        """All that this thread reads of the state inside the block is read in one transaction."""
+        return self._database.read()
+
     def find(self, rotation_id: str) -> Record | None:
         """Look a rotation up by its id."""
-        found = self._select(rotation.c.id == rotation_id)
+        found = self._select(_BY_ID, this=rotation_id)
         return found[0] if found else None
 
     def open_rotations(self, device: str | None = None) -> Sequence[Record]:
         """Open rotations, of one device or of all; several of one only if a database was put back."""
-        this = sa.true() if device is None else rotation.c.device == device
-        return self._select(this & (rotation.c.state == State.OPEN))
+        return self._select(_OPEN) if device is None else self._select(_OPEN_OF_DEVICE, this=device)
 
     def history(self, device: str) -> Sequence[Record]:
         """All rotations of a device, the oldest first."""
-        return self._select(rotation.c.device == device)
+        return self._select(_OF_DEVICE, this=device)
 
     def uncleaned(self, device: str) -> Sequence[Record]:
         """Ended rotations that may still have objects on the device."""
-        ended = (rotation.c.state != State.OPEN) & (rotation.c.cleaned == sa.false())
-        return self._select((rotation.c.device == device) & ended)
+        return self._select(_UNCLEANED, this=device)
 
     def begin(self, device: Device, route: Route, reason: str) -> Record:
         """Write a new rotation down before anything of it exists anywhere."""
@@ -121,14 +155,13 @@ class Journal:
         )
         with self._database.write() as connection:
             self._leases.confirm(connection, device_key(device.name))
-            connection.execute(rotation.insert().values(_columns(record)))
+            connection.execute(_INSERT, _columns(record))
         return record
 
     def entries(self, rotation_id: str) -> Sequence[Entry]:
         """The steps of a rotation in the order they were written."""
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(step).where(step.c.rotation_id == rotation_id).order_by(step.c.id))
-            return [_entry(row) for row in rows]
+            return [_entry(row) for row in connection.execute(_STEPS, {"this": rotation_id})]
 
     def append(self, record: Record, entries: Sequence[Entry], also: Iterable[Also] = ()) -> None:
         """Add lines, durably. Raises DeviceLeased when the device is not ours any more."""
@@ -151,7 +184,7 @@ class Journal:
         with self._database.write() as connection:
             self._leases.confirm(connection, device_key(record.device))
             connection.execute(
-                txt_record.insert(),
+                _INSERT_TXT,
                 {"rotation_id": record.id, "name": txt.name, "value": txt.value, "presented_at": self._clock()},
             )
 
@@ -162,19 +195,13 @@ class Journal:
 
     def leftover_records(self, device: str) -> Sequence[tuple[str, TxtRecord]]:
         """TXT values of a device's rotations that may still be published, with their rotation's id."""
-        query = (
-            sa.select(txt_record.c.rotation_id, txt_record.c.name, txt_record.c.value)
-            .join(rotation, rotation.c.id == txt_record.c.rotation_id)
-            .where((rotation.c.device == device) & txt_record.c.removed_at.is_(None))
-            .distinct()
-        )
         with self._database.read() as connection:
-            return [(row.rotation_id, TxtRecord(row.name, row.value)) for row in connection.execute(query)]
+            rows = connection.execute(_LEFT_OVER, {"this": device})
+            return [(row.rotation_id, TxtRecord(row.name, row.value)) for row in rows]
 
-    def _select(self, condition: sa.ColumnElement[bool]) -> Sequence[Record]:
-        query = sa.select(rotation).where(condition).order_by(rotation.c.started_at, rotation.c.id)
+    def _select(self, query: sa.Select[Any], **values: str) -> Sequence[Record]:
         with self._database.read() as connection:
-            return [_record(row) for row in connection.execute(query)]
+            return [_record(row) for row in connection.execute(query, values)]
 
     def _load_installation(self) -> str:
         """Made with the tables, so that there is only one whoever comes first."""
@@ -184,21 +211,18 @@ class Journal:
 
 def ending(rotation_id: str, state: State, at: datetime) -> Also:
     """The rotation is over."""
-    row = rotation.update().where(rotation.c.id == rotation_id).values(state=state, finished_at=at)
-    return lambda connection: connection.execute(row)
+    return lambda connection: connection.execute(_END, {"this": rotation_id, "became": state, "at": at})
 
 
 def attempted(rotation_id: str, attempts: int) -> Also:
     """One more run works on the rotation."""
-    row = rotation.update().where(rotation.c.id == rotation_id).values(attempts=attempts)
-    return lambda connection: connection.execute(row)
+    return lambda connection: connection.execute(_ATTEMPTED, {"this": rotation_id, "number": attempts})
 
 
 def removal(rotation_id: str, txt: TxtRecord, at: datetime) -> Also:
     """A TXT value is gone."""
-    this = (txt_record.c.rotation_id == rotation_id) & (txt_record.c.name == txt.name)
-    row = txt_record.update().where(this & (txt_record.c.value == txt.value)).values(removed_at=at)
-    return lambda connection: connection.execute(row)
+    this = {"this": rotation_id, "at_name": txt.name, "old": txt.value, "at": at}
+    return lambda connection: connection.execute(_REMOVED, this)
 
 
 def device_key(device: str) -> str:

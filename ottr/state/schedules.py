@@ -14,6 +14,9 @@ from ottr.model import Clock, ErrorReport
 from ottr.state.database import Database, upsert
 from ottr.state.schema import schedule
 
+_ALL = sa.select(schedule)
+_OF_DEVICE = _ALL.where(schedule.c.device == sa.bindparam("this"))
+
 BACK_OFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
 """Waits after the first, second, ... permanent failure in a row; the last one repeats."""
 
@@ -47,9 +50,9 @@ class Schedules:
 
     def load(self, device: str | None = None) -> Mapping[str, Schedule]:
         """What is kept, by device; of one device or of all."""
-        this = sa.true() if device is None else schedule.c.device == device
         with self._database.read() as connection:
-            return {row.device: _schedule(row) for row in connection.execute(sa.select(schedule).where(this))}
+            rows = connection.execute(_ALL) if device is None else connection.execute(_OF_DEVICE, {"this": device})
+            return {row.device: _schedule(row) for row in rows}
 
     def find(self, device: str) -> Schedule:
         """What is kept of one device."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,14 @@ import sqlalchemy as sa
 
 HEAD = "0001"
 """Revision of ``migrations/`` that these tables are."""
+
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_installation_id() -> str:
+    """Four characters that tell the labels of this database from those of others."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(4))
 
 
 class UtcText(sa.types.TypeDecorator[datetime]):

@@ -63,6 +63,11 @@ def load_view(
     journal: Journal, certificates: Certificates, schedules: Schedules, device: str | None = None
 ) -> StateView:
     """Read the state of one device or of all."""
+    with journal.reading():
+        return _load(journal, certificates, schedules, device)
+
+
+def _load(journal: Journal, certificates: Certificates, schedules: Schedules, device: str | None) -> StateView:
     observations: dict[str, list[Observation]] = defaultdict(list)
     for one in certificates.observations(device):
         observations[one.device].append(one)

@@ -42,6 +42,7 @@ def test_a_name_that_ottr_yaml_does_not_have_is_none():
     made: list[str] = []
     authorities = Authorities({"one": None}, build(made))
     assert "other" not in authorities
+    assert "one" in authorities
     with pytest.raises(KeyError, match="other"):
         authorities["other"]
     assert made == []

@@ -128,14 +128,21 @@ def test_a_ca_none_of_whose_certificates_is_to_be_asked_for_is_left_alone(world)
     """Not even made: it may be one that does not answer."""
     made: list[str] = []
     around = world.surroundings()
+    real = around.authorities["ca"]
 
     def build(name: str):
         made.append(name)
-        return around.authorities["ca"]
+        return real
 
     around = replace(around, authorities=Authorities({"ca": None, "other": None}, build))
-    renewal.refresh(around, [("web1", "ca"), ("gone", "ca"), ("web1", "removed from ottr.yaml")], forks=4)
+    devices = [("web1", "ca"), ("gone", "ca"), ("web1", "removed from ottr.yaml")]
+    renewal.refresh(around, devices, forks=4)
     assert made == ["ca"]
+    made.clear()
+    world.advance(days=91)
+    again = Authorities({"ca": None, "other": None}, build)
+    renewal.refresh(replace(around, authorities=again), devices, forks=4)
+    assert made == []
 
 
 @pytest.mark.parametrize("act", ["directory", "renewal_info"])

@@ -67,6 +67,27 @@ def test_the_tables_are_those_of_the_schema(database):
         assert context.get_current_revision() == schema.HEAD
 
 
+def test_the_migrations_come_to_the_same_tables(database_url):
+    """New databases are made without them, old ones by them."""
+    engine = sa.create_engine(database_url)
+    migrations.upgrade(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, schema.metadata) == []
+        assert context.get_current_revision() == schema.HEAD
+        assert len(connection.execute(sa.select(schema.installation.c.id)).scalar_one()) == 4
+    engine.dispose()
+
+
+def test_an_older_database_is_brought_up_to_date(open_database, database_url):
+    engine = sa.create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    engine.dispose()
+    with open_database().read() as connection:
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == schema.HEAD
+
+
 def test_the_head_of_the_schema_is_the_newest_migration():
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))

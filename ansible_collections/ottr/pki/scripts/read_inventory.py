@@ -35,6 +35,10 @@ OUTSIDE_FILTERS = frozenset(
 )
 # What a template can reach other variables by without naming them.
 INDIRECT = frozenset(["hostvars", "vars", "lookup", "query", "q"])
+# Lines of a file that Ansible's words show: numbered below their origin (ansible-core 2.19), or the offending one.
+EXCERPT = re.compile(
+    r"(?<=\n)\n(?: *[0-9]+(?: [^\n]*)?\n)+(?: *\^[^\n]*)?|The offending line appears to be:.*?\^ here", re.DOTALL
+)
 PLAIN_DEFAULTS = {
     "ansible_user": "DEFAULT_REMOTE_USER",
     "ansible_port": "DEFAULT_REMOTE_PORT",
@@ -553,8 +557,12 @@ def plain(value):
 
 
 def first_line(error):
-    text = " ".join(str(error).split())
-    return text[:400]
+    return one_line(str(error))[:400]
+
+
+def one_line(text):
+    """Ansible's words on one line, without the lines of a file that it shows with them: they may hold a password."""
+    return " ".join(EXCERPT.sub("", text).split())
 
 
 def make_error(error, file=""):
@@ -611,7 +619,7 @@ def collect_display(warnings):
     from ansible.utils.display import Display
 
     def display(msg, *args, **kwargs):
-        text = " ".join(str(msg).split())
+        text = one_line(str(msg))
         if text and text not in warnings:
             warnings.append(text)
 
