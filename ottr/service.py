@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Protocol
 
-from ottr.errors import InventoryError, JournalError, RoutingError
+from ottr.errors import InventoryError, JournalError, RoutingError, SettingsError
 from ottr.inventory import Inventory, InventoryHost
 from ottr.model import Clock, Outcome, RotationResult, ServedStatus, VerifyResult
 from ottr.notify import Event, EventKind, Notifier
@@ -128,8 +128,10 @@ class RotationService:
     def check(self, selection: Selection, rollout: Rollout, stop: Stop) -> Iterator[RotationResult]:
         """What a rotation would meet: real look at device, DNS and CA; no key, no order, no change."""
         candidates = self.plan(selection)
-        yield from (_set_aside(one) for one in candidates if not one.due)
-        hosts, units = _units(queue(candidates))
+        named = selection.pattern != "all"  # who names hosts wants to know about them, due or not
+        looked_at = [one for one in candidates if one.route] if named else queue(candidates)
+        yield from (_set_aside(one) for one in candidates if one not in looked_at)
+        hosts, units = _units(looked_at)
         self._logins.prepare(hosts)
         singles = [[target] for unit in units for target in unit]  # one that is not ready hides none of its HA group
         yield from runner.run(singles, partial(preflight.check, around=self._around), rollout, stop)
@@ -148,12 +150,18 @@ class RotationService:
         return undo.roll_back(self._target(device), self._around)
 
     def abandon(self, device: str) -> RotationResult:
-        """Give the open rotation of a device up. Raises OttrError."""
-        return undo.abandon(self._target(device), self._around)
+        """Give the open rotation of a device up, also of one that has left the inventory. Raises OttrError."""
+        try:
+            target = self._target(device)
+        except (InventoryError, RoutingError):
+            if not self._stores.journal.open_rotations(device):
+                raise
+            return undo.forget(device, self._around)
+        return undo.abandon(target, self._around)
 
-    def cleanup(self, device: str, *, remove: bool) -> tuple[str, ...]:
-        """Labels of orphans on a device; removed when told to. Raises OttrError."""
-        return undo.find_orphans(self._target(device), self._around, remove=remove)
+    def cleanup(self, device: str, *, remove: bool, foreign: bool = False) -> tuple[str, ...]:
+        """Labels of orphans on a device, those of other state databases too if asked; removed when told to."""
+        return undo.find_orphans(self._target(device), self._around, remove=remove, foreign=foreign)
 
     def release(self, device: str) -> tuple[str, ...]:
         """Let the next run try a device again at once: out of quarantine, no back-off, nobody's lease."""
@@ -167,7 +175,19 @@ class RotationService:
             released.append(f"the wait until {schedule.not_before:%Y-%m-%dT%H:%M:%SZ}")
         if schedule.quarantined_at is not None or schedule.not_before is not None:
             stores.schedules.release(device)
+        if not released:
+            self._inventory.hosts(device)  # a name that nobody has is a mistake
         return tuple(released)
+
+    def account(self, issuer: str, *, new_key: bool) -> str:
+        """URL of the account at a CA, registered if it is not; its key changed if told to. Raises OttrError."""
+        if issuer not in self._around.authorities:
+            known = ", ".join(sorted(self._around.authorities)) or "none"
+            raise SettingsError(f"there is no issuer {issuer!r}; issuers of ottr.yaml: {known}")
+        authority = self._around.authorities[issuer]
+        if new_key:
+            authority.issuer.change_account_key()
+        return authority.issuer.account_url()
 
     def _target(self, device: str) -> Target:
         """One host as a target, its login looked up. Raises InventoryError and RoutingError."""

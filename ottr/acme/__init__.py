@@ -46,6 +46,15 @@ class Issuer(Protocol):
     def offers_renewal_info(self) -> bool:
         """Whether the CA suggests renewal windows at all (RFC 9773 section 3)."""
 
+    def account_url(self) -> str:
+        """URL of the account, which is registered if it is not yet."""
+
+    def change_account_key(self) -> None:
+        """Give the account a new key (RFC 8555 section 7.3.5); safe to be killed and repeated."""
+
+    def caa_identities(self) -> tuple[str, ...]:
+        """Names by which CAA records mean this CA (RFC 8555 section 7.1.1); empty: it does not say."""
+
     def renewal_info(self, leaf_pem: str) -> RenewalInfo | None:
         """Suggested renewal window (RFC 9773); None when the CA has none."""
 

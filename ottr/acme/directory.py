@@ -25,6 +25,8 @@ class Directory:
     """RFC 9773; empty: the CA has no renewal information and takes no ``replaces``."""
     terms_of_service: str = ""
     external_account_required: bool = False
+    caa_identities: tuple[str, ...] = ()
+    """Names by which CAA records mean this CA (RFC 8659)."""
     profiles: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Name to description (draft-ietf-acme-profiles)."""
 
@@ -52,12 +54,17 @@ def parse_directory(jobj: Mapping[str, Any], url: str) -> Directory:
         renewal_info=_text(jobj, "renewalInfo"),
         terms_of_service=_text(meta, "termsOfService"),
         external_account_required=meta.get("externalAccountRequired") is True,
+        caa_identities=_texts(meta.get("caaIdentities")),
         profiles=_mapping(meta.get("profiles")),
     )
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def _text(jobj: Mapping[str, Any], name: str) -> str:

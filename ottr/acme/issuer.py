@@ -81,6 +81,10 @@ class AcmeIssuer:
         """Whether the directory has ``renewalInfo``."""
         return bool(self.directory().renewal_info)
 
+    def caa_identities(self) -> tuple[str, ...]:
+        """As the directory's ``caaIdentities`` says."""
+        return self.directory().caa_identities
+
     def renewal_info(self, leaf_pem: str) -> RenewalInfo | None:
         """Suggested renewal window; None when the CA has none."""
         patience = self._patience()

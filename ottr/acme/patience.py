@@ -31,7 +31,7 @@ class Patience:
             raise IssuerUnavailable(
                 f"{what}, and {self._timeout_s:g} s are over",
                 hint="nothing to do: the next run goes on with the same order; if it happens often, raise"
-                " order_timeout_s of the issuer",
+                " order_timeout of the issuer",
             )
         self._wait(seconds)
 

@@ -12,6 +12,7 @@ import typer.main
 
 from ottr import __version__
 from ottr.cli import screen
+from ottr.cli.account import account
 from ottr.cli.demo import demo
 from ottr.cli.doctor import doctor
 from ottr.cli.drivers import drivers
@@ -30,7 +31,7 @@ from ottr.report import ExitStatus, describe_failure
 
 log = logging.getLogger(__name__)
 
-_LOOK = (plan, explain, verify, history, drivers, doctor)
+_LOOK = (plan, explain, verify, history, drivers, doctor, account)
 _ACT = (rotate, resume, rollback, abandon, release, cleanup)
 _START = (init, lab, demo)
 

@@ -51,11 +51,12 @@ def cleanup(
     fleet: Fleet,
     host: Host,
     remove: Annotated[bool, typer.Option("--remove", help="Remove them; else they are only listed.")] = False,
+    foreign: Annotated[bool, typer.Option("--foreign", help="Those of other or lost state databases too.")] = False,
 ) -> int:
     """List what dead rotations left on a host: keys and certificates that nothing uses or keeps."""
     with open_app(shared, _whole(fleet)) as app:
         warm_up(app)
-        labels = app.service.cleanup(host, remove=remove)
+        labels = app.service.cleanup(host, remove=remove, foreign=foreign)
     if shared.output is Form.JSON:
         _say(host, {"labels": list(labels), "removed": remove})
         return ExitStatus.OK
@@ -63,7 +64,8 @@ def cleanup(
     if not labels:
         screen.say(f"{host}: nothing is left over")
     elif not remove:
-        screen.say(f"`ottr cleanup {host} --remove` removes {'them' if len(labels) > 1 else 'it'}")
+        again = f"ottr cleanup {host}{' --foreign' if foreign else ''} --remove"
+        screen.say(f"`{again}` removes {'them' if len(labels) > 1 else 'it'}")
     return ExitStatus.OK
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from ottr.model import TxtRecord
@@ -32,6 +33,9 @@ class Publisher(Protocol):
 
     def cleanup(self, record: TxtRecord) -> None:
         """Remove the value."""
+
+    def refusing_caa(self, identifier: str, identities: Sequence[str]) -> str:
+        """Name whose CAA records keep a CA of these identities from issuing; empty: none does. Raises DnsError."""
 
     def probe(self, identifier: str) -> object:
         """Write a random value where the identifier's would go, see it everywhere, remove it. Raises DnsError."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ottr.dns import Solver
 from ottr.dns.authority import Authorities
+from ottr.dns.caa import fetch_policy
 from ottr.dns.delegation import follow_aliases
 from ottr.dns.propagation import wait_for_value
 from ottr.dns.resolver import Resolver, build_resolver, parse_servers
@@ -91,6 +92,11 @@ class ZonePublisher:
     def cleanup(self, record: TxtRecord) -> None:
         """Remove the value. Raises DnsError."""
         self._find(record.name).solver.cleanup(record)
+
+    def refusing_caa(self, identifier: str, identities: Sequence[str]) -> str:
+        """Name whose CAA records keep a CA of these identities from issuing; empty: none does. Raises DnsError."""
+        policy = fetch_policy(identifier, self._resolver)
+        return "" if policy.allows(*identities) else policy.found_at
 
     def probe(self, identifier: str) -> ProbeReport:
         """Write a random value where the identifier's would go, see it everywhere, remove it. Raises DnsError."""

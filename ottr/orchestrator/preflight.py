@@ -27,7 +27,7 @@ def check(target: Target, around: Surroundings) -> RotationResult:
     try:
         with around.connect(target) as driver:
             facts, problems = driver.inspect(), _problems(driver)
-        problems += _dns_problems(device, around) + _ca_problems(route, around)
+        problems += _dns_problems(device, around) + _ca_problems(target, around)
     except Exception as error:  # whatever it is: a device's trouble stays with the device
         if not isinstance(error, OttrError):
             log.exception("%s: unexpected", device.name)
@@ -65,10 +65,13 @@ def _dns_problems(device: Device, around: Surroundings) -> list[str]:
     return problems
 
 
-def _ca_problems(route: Route, around: Surroundings) -> list[str]:
-    """Whether the CA answers: its directory is fetched, once for all devices."""
+def _ca_problems(target: Target, around: Surroundings) -> list[str]:
+    """Whether the CA answers (its directory is fetched, once for all devices), and CAA records let it issue."""
+    issuer = target.route.issuer
     try:
-        around.authorities[route.issuer].issuer.offers_renewal_info()
+        identities = around.authorities[issuer].issuer.caa_identities()
+        names = target.device.dns_names if identities else ()
+        refused = [(name, around.publisher.refusing_caa(name, identities)) for name in names]
     except OttrError as error:
         return [str(error)]
-    return []
+    return [f"the CAA records of {at} do not let {issuer} issue for {name}" for name, at in refused if at]

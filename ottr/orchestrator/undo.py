@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -33,9 +34,7 @@ def abandon(target: Target, around: Surroundings) -> RotationResult:
     """Give the open rotation up: what is half installed goes back, its objects leave device and zones."""
     device, stores = target.device.name, around.stores
     with stores.leases.held(device_key(device)):
-        records = stores.journal.open_rotations(device)
-        if not records:
-            raise RotationError(f"{device} has no open rotation", hint=f"`ottr history {device}` shows what there was")
+        records = _open_rotations(device, around)
         result = RotationResult(device, Outcome.SKIPPED, reason="abandoned", rotation_id=records[-1].id)
         for record in records:
             for warning in _take_away(target, around, record):
@@ -44,8 +43,23 @@ def abandon(target: Target, around: Surroundings) -> RotationResult:
         return result
 
 
-def find_orphans(target: Target, around: Surroundings, *, remove: bool) -> tuple[str, ...]:
-    """Labels on the device that are neither live, nor the kept previous generation, nor of an open rotation."""
+def forget(device: str, around: Surroundings) -> RotationResult:
+    """Give up the open rotations of a device that cannot be reached any more: it has left the inventory."""
+    journal = around.stores.journal
+    with around.stores.leases.held(device_key(device)):
+        records = _open_rotations(device, around)
+        for record in records:
+            journal.update(record, state=State.ABANDONED, finished_at=around.clock())
+    result = RotationResult(device, Outcome.SKIPPED, reason="abandoned", rotation_id=records[-1].id)
+    return warned(result, "the device was not touched: what is on it of the rotation stays there")
+
+
+def find_orphans(target: Target, around: Surroundings, *, remove: bool, foreign: bool = False) -> tuple[str, ...]:
+    """Labels of ours on the device that are neither live, nor the kept previous generation, nor of an open rotation.
+
+    What another installation (another state database) has made is left out unless ``foreign`` is asked for: it may
+    be that one's previous generation.
+    """
     device, stores = target.device.name, around.stores
     with stores.leases.held(device_key(device)), around.connect(target) as driver:
         if not isinstance(driver, Labelled):
@@ -55,13 +69,20 @@ def find_orphans(target: Target, around: Surroundings, *, remove: bool) -> tuple
         current = next((record.id for record in ended if record.label == live), "")
         kept = {record.label for record in ended} - {record.label for record in superseded(ended, current)}
         held = kept | {live} | {record.label for record in stores.journal.open_rotations(device)}
-        orphans = driver.labels() - held
+        orphans = {label for label in driver.labels() - held if foreign or stores.journal.owns(label)}
         if remove and orphans:
             driver.cleanup(frozenset(orphans))
             for record in ended:
                 if record.label in orphans:
                     stores.journal.update(record, cleaned=True)
     return tuple(sorted(orphans))
+
+
+def _open_rotations(device: str, around: Surroundings) -> Sequence[Record]:
+    records = around.stores.journal.open_rotations(device)
+    if not records:
+        raise RotationError(f"{device} has no open rotation", hint=f"`ottr history {device}` shows what there was")
+    return records
 
 
 def _last_installed(target: Target, around: Surroundings) -> Record:
@@ -104,7 +125,7 @@ def _seen_back(target: Target, around: Surroundings, record: Record, before: Fac
         return warned(result, "the former certificate is self-signed: the next run rotates the device again")
     # of unknown CA where it was not ours: the policy then judges it by the name of its issuer
     around.stores.certificates.adopt(target.device.name, "", before.leaf_pem, around.clock())
-    return result
+    return warned(result, around.recorder.record(target.device, leaf))
 
 
 def _take_away(target: Target, around: Surroundings, record: Record) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -38,24 +37,10 @@ class Pair:
         """SHA-256 of the leaf's DER, lower-case hex."""
         return self.leaf.fingerprint(SHA256()).hex()
 
-    @property
-    def matches(self) -> bool:
-        """Whether key and leaf belong together."""
-        return public_bytes(self.leaf) == public_bytes(self.key)
-
 
 def public_bytes(owner: x509.Certificate | x509.CertificateSigningRequest | PrivateKey) -> bytes:
     """The DER of the SubjectPublicKeyInfo."""
     return owner.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def issued_by(leaf: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether ``issuer`` has signed ``leaf``."""
-    try:
-        leaf.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def make_self_signed(common_name: str, key: PrivateKey | None = None, *, ca: bool = False) -> Pair:

@@ -72,9 +72,15 @@ class TlsServer:
             if self._timer:
                 self._timer.cancel()
         self._close()
-        for thread in [*self._threads, *([self._timer] if self._timer else [])]:
-            if thread is not threading.current_thread():
+        if self._timer:
+            self._timer.join()
+        while threads := self._running():  # a connection that came last has its thread from one of the others
+            for thread in threads:
                 thread.join()
+
+    def _running(self) -> list[threading.Thread]:
+        with self._lock:
+            return [thread for thread in self._threads if thread is not threading.current_thread()]
 
     def restart(self, down_s: float | None) -> None:
         """End every connection and refuse new ones for so many seconds; None: never come back."""
@@ -126,7 +132,7 @@ class TlsServer:
         thread = threading.Thread(target=work, daemon=True)
         with self._lock:
             self._threads.add(thread)
-        thread.start()
+            thread.start()
 
     def _accept(self, listener: socket.socket) -> None:
         while True:

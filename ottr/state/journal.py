@@ -113,6 +113,10 @@ class Journal:
         self._clock = clock
         self._installation = self._load_installation()
 
+    def owns(self, label: str) -> bool:
+        """Whether a label is one of this database's."""
+        return label.startswith(f"ottr-{self._installation}-")
+
     def reading(self) -> AbstractContextManager[object]:
         """All that this thread reads of the state inside the block is read in one transaction."""
         return self._database.read()

@@ -7,6 +7,7 @@ costs about half the CPU time.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import ssl
 import threading
@@ -14,11 +15,15 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import urllib3
 
 from ottr import __version__
+
+# urllib3's own words have whole paths in them, and that of a webhook is a secret.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.CRITICAL + 1)
 
 USER_AGENT = f"ottr/{__version__}"
 
@@ -51,10 +56,23 @@ class HttpClient:
     environment (``https_proxy``, ``no_proxy``) are used. Redirects are not followed: nobody said that the other
     server may be trusted with the request. At most ``pool_size`` requests to one server are under way at a time;
     the next wait for their turn, up to ``timeout_s``, and fail then as if it had not answered.
+
+    ``server_name`` is asked for and checked in the place of the URL's host. With ``fingerprint`` (SHA-256 in hex)
+    exactly that certificate is accepted, whoever signed it and whatever names it has.
     """
 
-    def __init__(self, *, ca_bundle: Path | None = None, timeout_s: float = 30.0, pool_size: int = 8) -> None:
+    def __init__(
+        self,
+        *,
+        ca_bundle: Path | None = None,
+        timeout_s: float = 30.0,
+        pool_size: int = 8,
+        server_name: str = "",
+        fingerprint: str = "",
+    ) -> None:
         self._ca_bundle = ca_bundle
+        self._server_name = server_name
+        self._fingerprint = fingerprint
         self._timeout_s = timeout_s
         self._timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
         self._pool_size = pool_size
@@ -78,7 +96,8 @@ class HttpClient:
                 redirect=False,
             )
         except urllib3.exceptions.SSLError as error:
-            raise HttpError(f"{origin}: TLS failed: {_reason(error)}", untrusted="CERTIFICATE" in str(error)) from error
+            untrusted = "CERTIFICATE" in str(error) or "Fingerprints did not match" in str(error)
+            raise HttpError(f"{origin}: TLS failed: {_reason(error)}", untrusted=untrusted) from error
         except urllib3.exceptions.LocationValueError as error:
             raise HttpError(f"{origin}: the URL is not valid") from error
         except urllib3.exceptions.HTTPError as error:
@@ -101,8 +120,10 @@ class HttpClient:
 
     def _open_pool(self, proxy: str) -> urllib3.PoolManager:
         context = self._tls_context()
+        identity: dict[str, Any] = {"server_hostname": self._server_name or None}
+        identity["assert_fingerprint"] = self._fingerprint or None
         if not proxy:
-            return urllib3.PoolManager(maxsize=self._pool_size, block=True, ssl_context=context)
+            return urllib3.PoolManager(maxsize=self._pool_size, block=True, ssl_context=context, **identity)
         parts = urlsplit(proxy)
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
         return urllib3.ProxyManager(
@@ -111,13 +132,33 @@ class HttpClient:
             block=True,
             ssl_context=context,
             proxy_headers=urllib3.make_headers(proxy_basic_auth=login),
+            **identity,
         )
 
     def _tls_context(self) -> ssl.SSLContext:
+        if self._fingerprint:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # urllib3 compares the fingerprint
+            return context
         try:
             return ssl.create_default_context(cafile=self._ca_bundle)
         except OSError as error:
             raise HttpError(f"ca_bundle {self._ca_bundle} cannot be read: {_reason(error)}", untrusted=True) from error
+
+
+def encode_multipart(fields: Mapping[str, str | tuple[str, bytes]]) -> tuple[bytes, str]:
+    """Build a form with files (RFC 7578), a file as its name and content; returns body and content type."""
+    return urllib3.encode_multipart_formdata(fields)
+
+
+def fetch_fingerprint(url: str, timeout_s: float = 30.0) -> str:
+    """Look which certificate a server shows, whoever signed it: SHA-256 in hex. Raises HttpError."""
+    parts = urlsplit(url)
+    try:
+        pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=timeout_s)
+    except OSError as error:
+        raise HttpError(f"{_origin(url)}: {_reason(error)}") from error
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
 
 
 def _origin(url: str) -> str:

@@ -24,7 +24,6 @@ from tests.acceptance.faults import (
     check_recovers,
     check_rotated,
     in_child,
-    served,
 )
 
 
@@ -83,7 +82,7 @@ def test_a_database_that_goes_away_loses_nothing(
         ExitStatus.UNEXPECTED,
     )
     assert postgresql.password not in words
-    assert served(host).dns_names == former.dns_names
+    await_served(host, former)
 
     administer(postgresql, f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
     check_recovers(site, host, former, site.resume())

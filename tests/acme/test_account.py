@@ -174,6 +174,11 @@ def test_directory_that_is_none(proxy, issuer, body):
     assert issuer.directory().new_order
 
 
+def test_names_that_caa_records_may_give_the_ca(proxy, make_issuer):
+    terms(proxy, caaIdentities=["ca.test", "other.test"])
+    assert make_issuer(proxy).caa_identities() == ("ca.test", "other.test")
+
+
 def test_external_account(start_pebble, make_issuer, name, log):
     pebble = start_pebble(eab={"kid-1": HMAC_KEY})
     with pytest.raises(AcmeProblem, match="binds accounts to customers") as raised:

@@ -186,7 +186,7 @@ def test_issuance_that_takes_too_long(proxy, make_issuer, name, log):
     issuer = make_issuer(proxy, clock=lambda: now[0], wait=wait, order_timeout_s=20)
     with pytest.raises(IssuerUnavailable, match=r"is processing, and 20 s are over") as raised:
         issuer.issue(make_request(name), log)
-    assert "order_timeout_s" in raised.value.hint
+    assert "order_timeout of the issuer" in raised.value.hint
     assert log.url
 
 

@@ -38,6 +38,11 @@ def connect(server: TlsServer) -> http.client.HTTPSConnection:
     )
 
 
+def exchange(connection: http.client.HTTPSConnection) -> bytes:
+    connection.request("GET", "/")
+    return connection.getresponse().read()
+
+
 def test_a_connection_is_kept_for_several_requests(server: TlsServer) -> None:
     with closing(connect(server)) as connection:
         for method in ("GET", "POST", "PATCH"):
@@ -62,12 +67,10 @@ def test_a_pair_that_does_not_match_serves_nothing(server: TlsServer) -> None:
 def test_a_restart_ends_connections_and_comes_back_on_the_same_port(server: TlsServer) -> None:
     port = server.port
     with closing(connect(server)) as connection:
-        connection.request("GET", "/")
-        connection.getresponse().read()
+        exchange(connection)
         server.restart(0.05)
         with pytest.raises((OSError, http.client.HTTPException)):
-            connection.request("GET", "/")
-            connection.getresponse()
+            exchange(connection)
         assert wait_until(lambda: bool(server.fingerprint))
         assert handshake(server.address, port) == server.fingerprint
 
@@ -84,8 +87,7 @@ def test_nothing_runs_on_after_the_end() -> None:
     server.serve(make_self_signed("one"))
     server.start()
     with closing(connect(server)) as connection:
-        connection.request("GET", "/")
-        connection.getresponse().read()
+        exchange(connection)
         server.restart(30)
         server.stop()
     assert threading.active_count() == before

@@ -101,3 +101,10 @@ def test_a_driver_without_a_preflight_is_looked_at_as_far_as_it_goes(world):
 
     around = replace(world.surroundings(), connect=lambda target: nullcontext(Plain()))
     assert check(world.target, around).outcome is Outcome.PLANNED
+
+
+def test_caa_records_that_name_another_ca_are_a_problem(world):
+    world.publisher.caa = "example.com"
+    result = look(world)
+    assert result.outcome is Outcome.FAILED
+    assert "the CAA records of example.com do not let ca issue for web1.example.com" in result.error.message

@@ -89,6 +89,15 @@ def test_a_roll_back_binds_the_former_certificate_sees_it_served_and_makes_it_th
     assert result.warnings == ()
     assert (current(world).sha256, current(world).ca) == (leaf.sha256, "ca")
     assert states(world) == [State.ROTATED, State.ABANDONED]
+    assert world.recorder.recorded == {"web1": leaf.sha256}
+
+
+def test_an_inventory_that_cannot_be_written_does_not_undo_a_roll_back(world):
+    world.run()
+    world.run(forced=True)
+    world.recorder.warning = "hosts.yml is read-only"
+    result = roll_back(world)
+    assert (result.outcome, result.warnings) == (Outcome.ROLLED_BACK, ("hosts.yml is read-only",))
 
 
 def test_a_device_that_was_rolled_back_is_left_alone_by_the_next_run(world):
@@ -295,14 +304,30 @@ def test_live_previous_and_open_labels_are_no_orphans(world):
 
 def test_what_a_lost_rotation_left_is_listed_and_removed_only_when_told(world):
     world.run()
-    world.device.keys["ottr-abcdef-000000000000"] = world.device.keys["original"]
+    label = world.device.bound[:-12] + "0" * 12
+    world.device.keys[label] = world.device.keys["original"]
+    world.device.keys["ottr-zzzz-000000000000"] = world.device.keys["original"]  # another installation's
     kept = set(world.device.keys)
-    assert orphans(world) == ("ottr-abcdef-000000000000",)
+    assert orphans(world) == (label,)
     assert set(world.device.keys) == kept
     assert "cleanup" not in world.trouble.acts
-    assert orphans(world, remove=True) == ("ottr-abcdef-000000000000",)
-    assert set(world.device.keys) == kept - {"ottr-abcdef-000000000000"}
+    assert orphans(world, remove=True) == (label,)
+    assert set(world.device.keys) == kept - {label}
     assert orphans(world) == ()
+
+
+def test_a_device_that_is_gone_is_forgotten_without_being_touched(world):
+    stop_at(world, "present")
+    world.advance(minutes=3)
+    world.trouble.acts.clear()
+    result = undo.forget("web1", world.surroundings())
+    assert (result.outcome, result.reason) == (Outcome.SKIPPED, "abandoned")
+    assert "was not touched" in result.warnings[0]
+    assert world.trouble.acts == []
+    [record] = world.surroundings().stores.journal.history("web1")
+    assert (record.id, record.state, record.cleaned) == (result.rotation_id, State.ABANDONED, False)
+    with pytest.raises(RotationError, match="web1 has no open rotation"):
+        undo.forget("web1", world.surroundings())
 
 
 def test_the_certificate_a_roll_back_left_is_an_orphan_and_the_live_one_is_not(world):

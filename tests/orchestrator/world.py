@@ -7,7 +7,7 @@ They keep their state when the orchestrator dies, as real ones do; ``Killed`` st
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -198,6 +198,16 @@ class MemoryIssuer:
         leaf = _build(cx509.Name([]), issuer, csr.public_key(), request.dns_names, self.key, 90)
         return IssuedCertificate(leaf, "")
 
+    def account_url(self) -> str:
+        return "https://ca.test/account/1"
+
+    def change_account_key(self) -> None:
+        self.trouble("key change")
+
+    def caa_identities(self) -> tuple[str, ...]:
+        self.trouble("directory")
+        return ("ca.test",)
+
     def offers_renewal_info(self) -> bool:
         self.trouble("directory")
         return self.offers
@@ -276,6 +286,7 @@ class MemoryPublisher:
     def __init__(self) -> None:
         self.cleaned: list[TxtRecord] = []
         self.probed: list[str] = []
+        self.caa = ""
         self.error: OttrError | None = None
 
     def locate(self, identifier: str) -> str:
@@ -289,6 +300,9 @@ class MemoryPublisher:
         self.probed.append(identifier)
         if self.error:
             raise self.error
+
+    def refusing_caa(self, identifier: str, identities: Sequence[str]) -> str:
+        return self.caa
 
     def cleanup(self, record: TxtRecord) -> None:
         if self.error:

@@ -47,7 +47,9 @@ def logins(*sources: CredentialSource) -> tuple[Logins, Inventory]:
 
 def test_the_inventory_goes_first_and_ottr_yaml_fills_in_what_it_leaves_open():
     source = CredentialSource(
-        "linux", username=SecretReference("ottr.yaml", Secret("svc")), password=SecretReference("ottr.yaml", env="PASSWORD")
+        "linux",
+        username=SecretReference("ottr.yaml", Secret("svc")),
+        password=SecretReference("ottr.yaml", env="PASSWORD"),
     )
     book, _ = logins(source)
     book.prepare([WEB1, WEB2])

@@ -159,7 +159,9 @@ def test_a_result_has_every_member_always():
 
 
 def test_a_run_has_its_results_by_name_and_counts_of_every_outcome():
-    run = report.describe_run([RotationResult("b", Outcome.FAILED), RotationResult("a", Outcome.ROTATED)], ExitStatus(2))
+    run = report.describe_run(
+        [RotationResult("b", Outcome.FAILED), RotationResult("a", Outcome.ROTATED)], ExitStatus(2)
+    )
     assert [one["device"] for one in run["results"]] == ["a", "b"]
     assert (run["version"], run["exit_status"]) == (1, 2)
     assert set(run["counts"]) == {outcome.value for outcome in Outcome}
@@ -168,7 +170,9 @@ def test_a_run_has_its_results_by_name_and_counts_of_every_outcome():
 
 def test_a_look_has_its_endpoints_and_counts_of_every_status():
     one = VerifyResult("web1", "e", ServedStatus.OK, "", "ab", "1f", NOW, NOW, NOW, NOW, NOW, ("read-only",))
-    seen = report.describe_verifications([one, VerifyResult("web2", "", ServedStatus.SKIPPED, "no_route: x")], ExitStatus.OK)
+    seen = report.describe_verifications(
+        [one, VerifyResult("web2", "", ServedStatus.SKIPPED, "no_route: x")], ExitStatus.OK
+    )
     assert set(seen["results"][0]) == {field.name for field in fields(VerifyResult)}
     assert [seen["results"][0][key] for key in ("issued_at", "installed_at", "bound_at", "served_at")] == [AT] * 4
     assert seen["results"][0]["warnings"] == ["read-only"]
@@ -187,7 +191,12 @@ def test_a_plan_has_every_host_with_one_reason_and_the_same_members():
     good, bad = plan["hosts"]
     assert set(good) == set(bad)
     assert good | {"endpoints": ["[::1]:8443"], "next_at": AT, "route_line": 7, "sha256": "ab", "due": False} == good
-    assert (bad["message"], bad["driver"], bad["dns_names"], bad["next_at"]) == ("common_name is not set", None, [], None)
+    assert (bad["message"], bad["driver"], bad["dns_names"], bad["next_at"]) == (
+        "common_name is not set",
+        None,
+        [],
+        None,
+    )
     assert plan["reasons"] == {"no_common_name": 1, "not_due": 1}
     assert plan["due"] == 0
     json.dumps(plan)
@@ -220,7 +229,9 @@ def test_an_explanation_has_names_of_secrets_and_never_their_values():
         ("ansible_password",),
         {"origin": "undefined"},
     )
-    explanation = Explanation(Candidate(host, reason="no_route"), (Trial(7, "memory", False, "host_platform"),), (RECORD,))
+    explanation = Explanation(
+        Candidate(host, reason="no_route"), (Trial(7, "memory", False, "host_platform"),), (RECORD,)
+    )
     told = report.describe_explanation(explanation)
     assert told["groups"] == ["dc1", "web"]
     assert list(told["variables"]) == ["ansible_user", "os_version"]

@@ -116,7 +116,9 @@ def test_a_host_of_which_nothing_is_known_is_due():
         (view(facts(), seen=(Observation("web1", "e", NOW, "sha of web1"),)), False, Reason.NOT_DUE),
         (view(facts(), seen=(Observation("web1", "e", NOW - 2 * DAY, "another"),)), False, Reason.NOT_DUE),
         (
-            view(facts(), seen=(Observation("web1", "e", NOW, "sha of web1"), Observation("web1", "f", NOW, "another"))),
+            view(
+                facts(), seen=(Observation("web1", "e", NOW, "sha of web1"), Observation("web1", "f", NOW, "another"))
+            ),
             True,
             Reason.DRIFT,
         ),

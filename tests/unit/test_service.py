@@ -22,6 +22,7 @@ from ottr.errors import (
     IssuerUnavailable,
     JournalError,
     RoutingError,
+    SettingsError,
     VerificationError,
 )
 from ottr.files.settings import load_settings
@@ -453,6 +454,12 @@ def test_check_yields_one_result_for_every_host_and_changes_nothing(fleet):
     assert fleet.stores.journal.history("a") == []
 
 
+def test_check_of_hosts_by_name_looks_at_them_due_or_not(fleet):
+    fleet.rotate("b")
+    results = list(fleet.service().check(Selection("b"), ONE, Stop()))
+    assert outcomes(results) == {"b": Outcome.PLANNED}
+
+
 def test_verify_looks_at_every_endpoint_and_names_what_it_cannot_look_at(fleet):
     fleet.rotate("a")
     fleet.rotate("b")
@@ -485,6 +492,24 @@ def test_rollback_abandon_and_cleanup_are_for_one_host_whose_login_is_looked_up(
     assert fleet.prepared[-1] == ["b"]
 
 
+def test_explain_says_why_no_route_takes_a_device(fleet):
+    fleet.inventory.add("odd", host_platform="panos")
+    found = fleet.service().explain("odd")
+    assert (found.candidate.reason, [trial.taken for trial in found.trials]) == ("no_route", [False])
+
+
+def test_the_account_at_a_ca_is_named_and_its_key_changed_only_when_told(fleet):
+    changed: list[str] = []
+    issuer = SimpleNamespace(change_account_key=lambda: changed.append("key"), account_url=lambda: "https://ca.test/1")
+    fleet.adapt = lambda around: replace(around, authorities={"ca": replace(around.authorities["ca"], issuer=issuer)})
+    assert fleet.service().account("ca", new_key=False) == "https://ca.test/1"
+    assert changed == []
+    assert fleet.service().account("ca", new_key=True) == "https://ca.test/1"
+    assert changed == ["key"]
+    with pytest.raises(SettingsError, match="there is no issuer 'other'; issuers of ottr.yaml: ca"):
+        fleet.service().account("other", new_key=True)
+
+
 def test_by_hand_one_host_is_meant(fleet):
     with pytest.raises(InventoryError, match="means 2 hosts"):
         fleet.service().rollback("a,b")
@@ -499,8 +524,20 @@ def test_a_host_without_a_route_cannot_be_worked_on_by_hand_and_it_says_why(flee
     assert "ottr explain odd" in caught.value.hint
 
 
+def test_an_open_rotation_of_a_host_that_is_gone_can_be_abandoned(fleet):
+    fleet.fail("a", "create_csr", DeviceUnreachable("gone"))
+    fleet.rotate("a")
+    del fleet.inventory.all["a"]
+    assert fleet.service().abandon("a").reason == "abandoned"
+    assert fleet.resume() == []
+    with pytest.raises(InventoryError):
+        fleet.service().abandon("a")
+
+
 def test_release_of_a_free_host_releases_nothing(fleet):
     assert fleet.service().release("a") == ()
+    with pytest.raises(InventoryError):
+        fleet.service().release("z")
 
 
 def test_release_lifts_the_back_off_and_says_so(fleet):

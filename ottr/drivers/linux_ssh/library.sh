@@ -1,107 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-# What Ottr does on a host, as functions of POSIX sh (dash, busybox ash, bash). README.md shows the layout.
-#
-# Set before any function is called: base (our folder), label, files (lines "TARGET PATH"), unit (systemd unit names),
-# owner, group, mode, and the functions test_command and reload_command. What keeps every instant safe:
-#   - nothing that a service reads is written in place: it is made aside, then renamed over;
-#   - all paths lead through the one link "current", so that key and certificate change together;
-#   - whatever is needed to go back is on the disk before "current" is switched.
-# Each function may be cut off at any command and called again.
+# What Ottr does on a host, besides the way back (way_back.sh, which is loaded before).
 
-service_umask=$(umask)
-umask 077
-LC_ALL=C
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin
-export LC_ALL PATH
-# A lost connection must not stop a change half-way.
-trap '' HUP PIPE
-newline='
-'
-
-# Exit statuses, known to driver.py: 10 KeyLost, 11 UnsupportedDevice, 12 DeviceRejected, 13 DeviceBusy.
-fail() { # status, words
-	failure=$1
-	shift
-	printf '%s\n' "$*" >&2
-	exit "$failure"
-}
-
-cannot() { # words; the usual reasons are looked for
-	reason=
-	if ! [ -w "${base%/*}/" ]; then
-		reason=" (read-only or not permitted)"
-	elif [ "$(read_room "${base%/*}/")" -lt 8 ]; then
-		reason=" (no space left on device)"
-	fi
-	fail 12 "cannot $*$reason"
-}
-
-read_room() { # folder; prints free KiB
-	df -Pk -- "$1" | {
-		read -r _
-		read -r _ _ _ free _
-		printf '%s\n' "${free:-9999}"
-	}
-}
-
-# One change at a time, also against a dead-man timer that goes off. The lock goes with the process.
-take_lock() {
-	[ -w "$base" ] || cannot "write to $base"
-	exec 9>"$base/lock" || cannot "write to $base"
-	if command -v flock >/dev/null 2>&1; then
-		flock -w 60 9 || fail 13 "another change in $base is going on"
-	fi
+# Whether a path is our link already.
+is_linked() { # path, target
+	[ -L "$1" ] && [ "$(readlink "$1")" = "$base/current/$2" ]
 }
 
 take_lock_of_label() {
 	[ -d "$base/$label" ] || fail 10 "the folder $base/$label is gone"
 	take_lock
-}
-
-# The service's commands get ordinary signals, and neither our lock nor our streams: they may leave a daemon behind.
-run_for_service() { # function
-	log=$base/$label/output
-	(: >"$log") 2>/dev/null || log=/dev/null
-	(
-		trap - HUP PIPE
-		umask "$service_umask"
-		cd / && "$1" >"$log" 2>&1 </dev/null 9>&-
-	)
-}
-
-show_output() {
-	if [ -f "$base/$label/output" ]; then
-		tail -n 6 "$base/$label/output"
-	fi
-}
-
-reload_service() {
-	if [ -n "$unit" ] && [ -d /run/systemd/system ]; then
-		for name in $unit; do
-			if systemctl is-active --quiet "$name"; then
-				systemctl reload "$name"
-				return
-			fi
-		done
-	fi
-	reload_command
-}
-
-read_current() {
-	current=
-	if [ -L "$base/current" ]; then
-		current=$(readlink "$base/current") || cannot "read $base/current"
-	fi
-}
-
-switch_to() { # generation
-	ln -sfn -- "$1" "$base/current.new" && mv -fT -- "$base/current.new" "$base/current" || return 1
-	current=$1
-}
-
-# Whether a path is our link already.
-is_linked() { # path, target
-	[ -L "$1" ] && [ "$(readlink "$1")" = "$base/current/$2" ]
 }
 
 each_file() { # function, which gets path and target
@@ -122,16 +29,34 @@ inspect() { # path of the certificate
 	read_current
 	printf 'bound=%s\n' "$current"
 	if [ -r /etc/os-release ]; then
-		sed -n -e '/^VERSION_ID=/p' -e '/^VERSION_CODENAME=/p' /etc/os-release
+		show_version </etc/os-release
 	fi
 	if [ -r "$1" ]; then
-		# The first certificate and no other line: the file may hold a private key as well.
-		sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----END/{
-/PRIVATE/q
-p
-/^-----END/q
-}' "$1"
+		show_certificate <"$1"
 	fi
+}
+
+show_version() {
+	while read -r line; do
+		case $line in
+			VERSION_ID=* | VERSION_CODENAME=*) printf '%s\n' "$line" ;;
+		esac
+	done
+}
+
+# The first certificate and no other line: the file may hold a private key as well.
+show_certificate() {
+	inside=
+	while IFS= read -r line || [ -n "$line" ]; do
+		case $line in
+			'-----BEGIN CERTIFICATE-----'*) inside=yes ;;
+			*PRIVATE*) [ -z "$inside" ] || return 0 ;;
+		esac
+		[ -z "$inside" ] || printf '%s\n' "$line"
+		case $inside$line in
+			yes-----END*) return ;;
+		esac
+	done
 }
 
 need_openssl() {
@@ -141,7 +66,9 @@ need_openssl() {
 make_folder() {
 	if ! [ -d "$base/$label" ]; then
 		[ -d "${base%/*}/" ] || fail 12 "there is no folder ${base%/*} that this login can see"
-		(umask 022 && mkdir -p -- "$base/$label") || cannot "make the folder $base/$label"
+		umask 022
+		mkdir -p -- "$base/$label" || cannot "make the folder $base/$label"
+		umask 077
 	fi
 }
 
@@ -153,29 +80,32 @@ create_csr() { # configuration of openssl req, subject; arguments of openssl req
 	make_folder
 	take_lock
 	cd "$base/$label" || cannot "enter $base/$label"
-	if ! { [ -s privkey.pem ] && [ -s csr.pem ] && is_own_csr; }; then
-		printf '%s\n' "$configuration" >request.cnf || cannot "write to $base/$label"
-		if [ -s privkey.pem ]; then
-			make_request -key privkey.pem
-		else
-			make_request "$@" -nodes -keyout privkey.new
-			mv -f privkey.new privkey.pem || cannot "keep the key in $base/$label"
-		fi
-		mv -f csr.new csr.pem || cannot "keep the CSR in $base/$label"
+	if [ -s privkey.pem ] && [ -s csr.pem ] && is_own_csr; then
+		cat csr.pem
+		return
 	fi
-	cat csr.pem
+	printf '%s\n' "$configuration" >request.cnf || cannot "write to $base/$label"
+	# A key that openssl cannot read was cut off while it was written: nothing has been asked of a CA for it.
+	if [ -s privkey.pem ] && openssl pkey -in privkey.pem -noout 2>/dev/null; then
+		make_request -key privkey.pem
+	else
+		make_request "$@" -nodes -keyout privkey.pem
+	fi
 }
 
+# Nothing leads to this folder yet, so that its files are written as they are; what is printed is on the disk.
 make_request() { # arguments of openssl req
-	openssl req -new -sha256 -config request.cnf -subj "$subject" "$@" -out csr.new 2>output ||
+	csr=$(openssl req -new -sha256 -config request.cnf -subj "$subject" "$@" 2>output) ||
 		cannot "make a CSR: $(tail -n 3 output)"
-	sync_files ./*.new
+	printf '%s\n' "$csr" >csr.pem || cannot "keep the CSR in $base/$label"
+	sync_files privkey.pem csr.pem .
+	printf '%s\n' "$csr"
 }
 
 # Whether the CSR that lies there is for the key beside it and for the names asked for.
 is_own_csr() {
 	[ "$(cat request.cnf)" = "$configuration" ] &&
-		[ "$(openssl req -in csr.pem -noout -pubkey)" = "$(openssl pkey -in privkey.pem -pubout)" ]
+		public=$(openssl req -in csr.pem -noout -pubkey) && [ "$public" = "$(openssl pkey -in privkey.pem -pubout)" ]
 }
 
 sync_files() {
@@ -183,37 +113,87 @@ sync_files() {
 	sync -- "$@" 2>/dev/null || sync
 }
 
+# What is there may be read by the service, or not be ours to write into: only a new file is written in place.
 put() { # name, content
-	umask 022
-	printf '%s\n' "$2" >"$1.new" && mv -f -- "$1.new" "$1" || cannot "write $base/$label/$1"
-	umask 077
+	if [ "$current" = "$label" ] || [ -e "$1" ]; then
+		printf '%s\n' "$2" >"$1.new" && mv -f -- "$1.new" "$1" || cannot "write $base/$label/$1"
+	else
+		printf '%s\n' "$2" >"$1" || cannot "write $base/$label/$1"
+	fi
 }
 
-write_certificate() { # leaf, chain, public key
-	need_openssl
-	cd "$base/$label" && [ -s privkey.pem ] && public=$(openssl pkey -in privkey.pem -pubout) ||
-		fail 10 "the key $base/$label/privkey.pem is gone"
-	[ "$public" = "$3" ] || fail 12 "the certificate does not belong to the key $base/$label/privkey.pem"
+write_certificate() { # leaf, chain, public key, its parts
+	cd "$base/$label" && [ -s privkey.pem ] || fail 10 "the key $base/$label/privkey.pem is gone"
+	holds_public_key privkey.pem "$4" || compare_public_key "$3"
+	umask 022
 	put cert.pem "$1"
 	put chain.pem "$2"
 	put fullchain.pem "$1${2:+$newline$2}"
+	umask 077
 	case $files in
 		*combined.pem*)
 			cat fullchain.pem privkey.pem >combined.new && mv -f combined.new combined.pem ||
 				cannot "write $base/$label/combined.pem"
 			;;
 	esac
-	each_file set_permissions
-	sync_files ./*.pem
+	set_permissions
+}
+
+# A private key has its public key inside, word for word, and openssl looks no deeper to print it. The parts are that
+# public key in base64, once for each of the three ways to fall into groups of three bytes.
+holds_public_key() { # file, parts
+	inside='' text='' whole=''
+	while IFS= read -r line; do
+		case $line in
+			-----BEGIN*'PRIVATE KEY-----') inside=yes ;;
+			-----END*'PRIVATE KEY-----') whole=$inside && break ;;
+			*) text=$text${inside:+$line} ;;
+		esac
+	done <"$1"
+	for part in $2; do
+		case $whole$text in
+			yes*"$part"*)
+				text=
+				return
+				;;
+		esac
+	done
+	text=
+	return 1
+}
+
+compare_public_key() { # public key
+	need_openssl
+	public=$(openssl pkey -in privkey.pem -pubout) || fail 10 "the key $base/$label/privkey.pem is gone"
+	[ "$public" = "$1" ] || fail 12 "the certificate does not belong to the key $base/$label/privkey.pem"
 }
 
 # Owner and mode as the operator says, else as they were, else 0644, and 0600 where a key is inside.
-set_permissions() { # path, target
-	is=$(stat -c '%u:%g %a' "$2") || cannot "look at $base/$label/$2"
-	was=$is
+set_permissions() {
+	names=''
+	each_file add_names
+	set -f
+	IFS=$newline
+	told=$(stat -L -c '%u:%g %a' -- $names) || cannot "look at the files in $base/$label and their paths"
+	unset IFS
+	set +f
+	each_file set_permissions_of
+}
+
+# Two names, and so two lines of stat, for each file: its own, and what it takes the place of.
+add_names() { # path, target
+	former=$2
 	if [ -e "$1" ]; then
-		was=$(stat -L -c '%u:%g %a' "$1") || cannot "look at $1"
+		former=$1
 	fi
+	names=$names$2$newline$former$newline
+}
+
+set_permissions_of() { # path, target
+	is=${told%%"$newline"*}
+	told=${told#*"$newline"}
+	was=${told%%"$newline"*}
+	told=${told#*"$newline"}
 	wanted=${was#* }
 	case $2 in
 		privkey.pem | combined.pem) wanted=${mode:-$wanted} ;;
@@ -223,10 +203,30 @@ set_permissions() { # path, target
 	[ "$wanted" = "${is#* }" ] || chmod -- "$wanted" "$2" || cannot "set the mode of $base/$label/$2"
 }
 
+# Sets "unlinked" unless every path is our link. One readlink for all of them, where it takes several names.
+find_unlinked() {
+	unlinked='' names='' links=''
+	each_file add_link
+	[ -z "$unlinked" ] || return 0
+	set -f
+	IFS=$newline
+	if [ "$(readlink -- $names 2>/dev/null)$newline" != "$links" ]; then
+		each_file note_unlinked
+	fi
+	unset IFS
+	set +f
+}
+
+add_link() { # path, target
+	[ -L "$1" ] || unlinked=yes
+	names=$names$1$newline
+	links=$links$base/current/$2$newline
+}
+
 note_unlinked() { is_linked "$1" "$2" || unlinked=yes; }
 note_existing() { if [ -e "$1" ]; then existing=yes; fi; }
 note_changed() { if [ -e "$1" ] && ! cmp -s "$1" "$base/current/$2"; then changed=yes; fi; }
-copy_original() { if [ -e "$1" ]; then cp -aL -- "$1" "$picture.new/$2"; fi; }
+copy_original() { if [ -e "$1" ]; then cp -aL -- "$1" "$picture$new/$2"; fi; }
 
 link_path() {
 	if ! is_linked "$1" "$2"; then
@@ -238,18 +238,20 @@ link_path() {
 # Turn the paths into links. What is read through them is the same before, meanwhile and afterwards: the files are
 # copied into a generation of their own, then "current" leads there, and only then each path is replaced.
 convert() {
-	unlinked='' existing='' changed=''
-	each_file note_unlinked
-	[ -n "$unlinked" ] || return 0
-	each_file note_existing
-	if [ -n "$existing" ]; then
-		case $current in
-			original*) each_file note_changed ;;
-			*) changed=yes ;;
-		esac
-		[ -z "$changed" ] || take_picture
+	picture='' existing='' changed=''
+	if [ -n "$unlinked" ]; then
+		each_file note_existing
+		if [ -n "$existing" ]; then
+			case $current in
+				original*) each_file note_changed ;;
+				*) changed=yes ;;
+			esac
+			[ -z "$changed" ] || take_picture
+		fi
 	fi
-	each_file link_path || cannot "replace a file by a link to $base/current"
+	sync_files "$base/$label"/*.pem ${picture:+"$picture$new"/*}
+	[ -z "$picture" ] || show_picture
+	[ -z "$unlinked" ] || each_file link_path || cannot "replace a file by a link to $base/current"
 }
 
 # "original" is the first picture and stays for good; a later one is for paths that have been added since.
@@ -261,103 +263,66 @@ take_picture() {
 			*) [ -d "$base/original" ] && [ "$picture" = "$base/original" ] || break ;;
 		esac
 	done
-	rm -rf -- "$picture.new" &&
-		(umask 022 && mkdir -- "$picture.new") &&
-		each_file copy_original &&
-		sync_files "$picture.new"/* &&
-		rm -rf -- "$picture" &&
-		mv -fT -- "$picture.new" "$picture" &&
-		switch_to "${picture##*/}" || cannot "keep the former files in $picture"
+	# Where nothing is bound nothing leads there: no need to make it aside.
+	new=${current:+.new}
+	if [ -e "$picture$new" ]; then
+		rm -rf -- "$picture$new" || cannot "remove $picture$new"
+	fi
+	umask 022
+	mkdir -- "$picture$new" || cannot "make $picture$new"
+	umask 077
+	each_file copy_original || cannot "keep the former files in $picture$new"
+}
+
+show_picture() {
+	if [ -n "$new" ]; then
+		rm -rf -- "$picture" && mv -fT -- "$picture$new" "$picture" || cannot "keep the former files in $picture"
+	fi
+	switch_to "${picture##*/}" || cannot "switch $base/current"
 }
 
 is_installed() { # leaf
-	unlinked=''
-	each_file note_unlinked
-	[ -z "$unlinked" ] && [ "$current" = "$label" ] && ! [ -e "$base/unloaded" ] &&
-		[ "$(cat "$base/$label/cert.pem")" = "$1" ]
+	[ -z "$unlinked" ] && [ "$current" = "$label" ] && ! is_reload_owed && [ "$(cat "$base/$label/cert.pem")" = "$1" ]
 }
 
-install_certificate() { # leaf, chain, public key
+# With the last three arguments a dead-man timer is started before anything is bound.
+install_certificate() { # leaf, chain, public key, its parts[, seconds, nonce, end of the timer's program]
 	take_lock_of_label
+	if [ "$#" -gt 4 ]; then
+		start_timer "$5" "$6" "$7"
+	fi
 	read_current
+	find_unlinked
 	if is_installed "$1"; then
 		return
 	fi
 	write_certificate "$@"
 	convert
 	owed=
-	if [ -e "$base/unloaded" ]; then
+	if is_reload_owed; then
 		owed=yes
 	fi
+	owe_reload || cannot "write to $base"
 	if [ "$current" != "$label" ]; then
-		printf '%s\n' "$current" >before && : >"$base/unloaded" || cannot "write to $base"
+		printf '%s\n' "$current" >"$base/$label/before" || cannot "write to $base/$label"
 		switch_to "$label" || cannot "switch $base/current"
 	fi
-	: >"$base/unloaded" || cannot "write to $base"
 	if ! run_for_service test_command; then
 		words=$(show_output)
 		go_back ''
 		# The service has not been told anything, so it need not be told of the way back.
-		[ -n "$owed" ] || rm -f -- "$base/unloaded"
+		[ -n "$owed" ] || settle_reload
 		fail 12 "the service's own test refuses the new certificate: $words"
 	fi
 	if ! run_for_service reload_service; then
 		words=$(show_output)
 		go_back ''
 		if run_for_service reload_service; then
-			rm -f -- "$base/unloaded"
+			settle_reload
 		fi
 		fail 12 "the service could not be reloaded: $words"
 	fi
-	rm -f -- "$base/unloaded"
-}
-
-# Back to what was bound before this label.
-go_back() { # generation to take when this label has not noted one
-	former=
-	if [ -s "$base/$label/before" ]; then
-		read -r former <"$base/$label/before"
-	fi
-	former=${former:-$1}
-	if [ -n "$former" ]; then
-		[ -d "$base/$former" ] || fail 12 "the former files in $base/$former are gone"
-		switch_to "$former" || cannot "switch $base/current back to $former"
-	else
-		go_back_to_nothing
-	fi
-}
-
-# There was no certificate. Where the service cannot be without one, the new one is better than none; where it cannot
-# be with it either, things are left as they were.
-go_back_to_nothing() {
-	mv -fT -- "$base/current" "$base/current.off" || cannot "move $base/current away"
-	if ! run_for_service test_command; then
-		mv -fT -- "$base/current.off" "$base/current" || cannot "put $base/current back"
-		if run_for_service test_command; then
-			printf 'stays\n'
-			return
-		fi
-		rm -f -- "$base/unloaded"
-	fi
-	rm -f -- "$base/current" "$base/current.off"
-	current=
-}
-
-roll_back() { # what was bound, as inspect() said it
-	[ -d "$base" ] || return 0
-	take_lock
-	if [ -L "$base/current.off" ] && ! [ -L "$base/current" ]; then
-		mv -fT -- "$base/current.off" "$base/current"
-	fi
-	read_current
-	if [ "$current" = "$label" ]; then
-		(: >"$base/unloaded") 2>/dev/null
-		go_back "$1"
-	fi
-	[ -e "$base/unloaded" ] || return 0
-	run_for_service test_command || fail 12 "the service's own test refuses the former certificate: $(show_output)"
-	run_for_service reload_service || fail 12 "the service could not be reloaded: $(show_output)"
-	rm -f -- "$base/unloaded"
+	settle_reload
 }
 
 remove_labels() { # labels
@@ -380,14 +345,17 @@ list_labels() {
 	done
 }
 
-# The dead-man timer: a copy of these functions on the host, and "armed" as its licence, which names it. Under the
-# lock either the timer finds its licence or disarm() has taken it away.
-arm() { # seconds, nonce, text of the program
-	take_lock_of_label
+# The dead-man timer: a program on the host that waits and then does what way_back.sh does, and "armed" as its licence,
+# which names it. It looks before it sleeps: stop_timer() may have come before it could be recognized as the timer.
+start_timer() { # seconds, nonce, end of the program
 	stop_timer
-	rm -f -- "$base/$label/fired"
-	printf '%s\n' "$3" >"$base/$label/deadman.new" &&
-		mv -f -- "$base/$label/deadman.new" "$base/$label/deadman.sh" &&
+	if [ -e "$base/$label/fired" ]; then
+		rm -f -- "$base/$label/fired"
+	fi
+	{
+		printf '%s\n' "trap '' HUP PIPE" 'cd "${0%/*}" && read -r licence <armed && [ "$licence" = "$2" ] &&
+			sleep "$1" || exit 0' "$way_back" "$3"
+	} >"$base/$label/deadman.sh" &&
 		printf '%s\n' "$2" >"$base/$label/armed" || cannot "write to $base/$label"
 	if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null 2>&1 &&
 		systemd-run --quiet --no-ask-password --unit="$label" --on-active="$1" \
@@ -400,6 +368,7 @@ arm() { # seconds, nonce, text of the program
 	fi
 	(
 		trap - HUP PIPE
+		umask "$service_umask"
 		exec $detach sh "$base/$label/deadman.sh" "$1" "$2" </dev/null >/dev/null 2>&1 9>&-
 	) &
 	printf '%s\n' "$!" >"$base/$label/timer"
@@ -408,18 +377,20 @@ arm() { # seconds, nonce, text of the program
 # A timer that cannot be found is harmless without its licence.
 stop_timer() {
 	[ -e "$base/$label/deadman.sh" ] || return 0
-	rm -f -- "$base/$label/armed"
+	true >"$base/$label/armed" || rm -f -- "$base/$label/armed"
 	if [ -d /run/systemd/system ]; then
 		systemctl stop "$label.timer" >/dev/null 2>&1
 	fi
 	if [ -s "$base/$label/timer" ]; then
 		read -r pid <"$base/$label/timer"
+		command=
+		{ read -r command <"/proc/$pid/cmdline"; } 2>/dev/null
 		# Another process may have the number by now.
-		if [ -r "/proc/$pid/cmdline" ] && grep -qF "$base/$label/deadman.sh" "/proc/$pid/cmdline"; then
-			kill -s TERM -- "-$pid" 2>/dev/null || kill -s TERM "$pid" 2>/dev/null
-		fi
+		case $command in
+			*"$base/$label/deadman.sh"*) kill -s TERM -- "-$pid" 2>/dev/null || kill -s TERM "$pid" 2>/dev/null ;;
+		esac
 	fi
-	rm -f -- "$base/$label/timer" "$base/$label/deadman.sh"
+	rm -f -- "$base/$label/armed" "$base/$label/timer" "$base/$label/deadman.sh"
 }
 
 disarm() {
@@ -431,16 +402,6 @@ disarm() {
 			fail 12 "the dead-man timer has gone off: the host is back at its former certificate"
 	fi
 	stop_timer
-}
-
-is_licensed() { # nonce
-	read -r licence <"$base/$label/armed" && [ "$licence" = "$1" ]
-} 2>/dev/null
-
-# Looks before it sleeps: stop_timer() may have come before this program could be recognized as the timer.
-go_off() { # seconds, nonce, what was bound
-	is_licensed "$2" && sleep "$1" && take_lock && is_licensed "$2" || exit 0
-	mv -f -- "$base/$label/armed" "$base/$label/fired" && roll_back "$3"
 }
 
 check() {

@@ -129,8 +129,9 @@ def test_cleanup_finds_and_removes_what_a_lost_database_knew(operator: Operator)
     assert operator.run("cleanup", WEB1).stdout == f"{WEB1}: nothing is left over\n"
     shutil.rmtree(operator.folder / "state")
     operator.run("rotate", WEB1, "--force")
-    [label] = operator.run("cleanup", WEB1, "-o", "json").json["labels"]
-    assert operator.run("cleanup", WEB1, "--remove").stdout == f"{WEB1}: removed: {label}\n"
+    assert operator.run("cleanup", WEB1).stdout == f"{WEB1}: nothing is left over\n"
+    [label] = operator.run("cleanup", WEB1, "--foreign", "-o", "json").json["labels"]
+    assert operator.run("cleanup", WEB1, "--foreign", "--remove").stdout == f"{WEB1}: removed: {label}\n"
     assert operator.run("cleanup", WEB1, "-o", "json").json == {
         "device": WEB1,
         "labels": [],
@@ -186,3 +187,16 @@ def test_init_writes_a_start_once(operator: Operator) -> None:
     assert f"wrote {fresh / 'routing.yaml'}" in done.stdout
     refused = operator.run("init", str(fresh), status=1)
     assert "nothing is overwritten" in refused.stderr
+
+
+def test_an_account_gets_a_new_key_and_the_next_rotation_uses_it(operator: Operator) -> None:
+    url = operator.run("account", "lab", "-o", "json").json["account"]
+    assert operator.run("account", "lab", "--new-key", "-o", "json").json == {
+        "version": 1,
+        "issuer": "lab",
+        "account": url,
+        "changed": True,
+    }
+    assert operator.run("rotate", "-o", "json").json["counts"]["rotated"] == 2
+    refused = operator.run("account", "nosuch", status=1)
+    assert "there is no issuer 'nosuch'; issuers of ottr.yaml: lab" in refused.stderr

@@ -61,7 +61,7 @@ def command_succeeded() -> Response:
 
 
 def refused(refusal: Refusal) -> Response:
-    """An error: ``spaced`` as authentication and parameters answer, ``result`` for exports, else lines."""
+    """An error: ``spaced`` as authentication and parameters answer, ``msg`` as text in ``msg``, else lines."""
     attribute = "" if refusal.code is None else f' code="{refusal.code}"'
     text = escape("\n".join(refusal.lines))
     match refusal.shape:

@@ -20,8 +20,7 @@ from ottr.drivers.panos.simulator.answers import Element, Refusal
 from ottr.simulation.pair import Pair, PrivateKey, make_self_signed, public_bytes
 
 WAY = "request -> certificate -> generate"
-_DIGESTS: Mapping[str, hashes.HashAlgorithm] = {
-    "sha1": hashes.SHA1(),  # noqa: S303 the device offers it
+_DIGESTS: Mapping[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
     "sha256": hashes.SHA256(),
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
@@ -36,8 +35,20 @@ _SUBJECT: Mapping[str, x509.ObjectIdentifier] = {
     "email": NameOID.EMAIL_ADDRESS,
 }
 _FIELDS = frozenset(_SUBJECT) | frozenset(
-    "certificate-name name algorithm digest organization-unit hostname ip alt-email days-till-expiry ca signed-by "
-    "block-private-key".split()
+    [
+        "certificate-name",
+        "name",
+        "algorithm",
+        "digest",
+        "organization-unit",
+        "hostname",
+        "ip",
+        "alt-email",
+        "days-till-expiry",
+        "ca",
+        "signed-by",
+        "block-private-key",
+    ]
 )
 
 
@@ -70,7 +81,7 @@ class Order:
     subject: x509.Name
     alternatives: tuple[x509.GeneralName, ...]
     make_key: Callable[[], PrivateKey] = field(repr=False)
-    digest: hashes.HashAlgorithm
+    digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512
     external: bool
     ca: bool
 
@@ -103,7 +114,11 @@ def parse_order(command: Element, *, takes_block: bool, takes_wildcards: bool) -
 def _parse_subject(command: Element) -> x509.Name:
     try:
         names = [x509.NameAttribute(NameOID.COMMON_NAME, command.findtext("name", ""))]
-        names += [x509.NameAttribute(oid, command.findtext(tag, "")) for tag, oid in _SUBJECT.items() if command.find(tag) is not None]
+        names += [
+            x509.NameAttribute(oid, command.findtext(tag, ""))
+            for tag, oid in _SUBJECT.items()
+            if command.find(tag) is not None
+        ]
         names += [
             x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, node.text or "")
             for node in command.findall("organization-unit/member")
@@ -134,7 +149,7 @@ def _parse_algorithm(command: Element) -> Callable[[], PrivateKey]:
         return lambda: rsa.generate_private_key(65537, max(int(bits or 0), 1024))
     curve = _CURVES.get(command.findtext("algorithm/ECDSA/ecdsa-nbits", ""))
     if bits is not None or curve is None:
-        raise _invalid("algorithm", bits or command.findtext("algorithm/ECDSA/ecdsa-nbits", ""))
+        raise _invalid("algorithm", bits or command.findtext("algorithm/ECDSA/ecdsa-nbits") or "")
     return lambda: ec.generate_private_key(curve)
 
 

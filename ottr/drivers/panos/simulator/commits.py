@@ -70,8 +70,6 @@ def commit(state: State, user: str, scope: Scope) -> Response:
     """Enqueue a commit. Raises Refusal."""
     _need_freedom(state, user)
     admin = state.accounts.admin(user)
-    if scope.admins is not None and "commit" not in admin.rights:
-        raise Refusal(16, "Unauthorized request")
     changes = state.configuration.of(scope.admins, scope.excluded)
     if not changes and not scope.force and not scope.validate:
         if admin.custom_role:
@@ -97,14 +95,14 @@ def commit(state: State, user: str, scope: Scope) -> Response:
 def enqueue(state: State, user: str, kind: str, work: object) -> Response:
     """Enqueue a job that changes configuration, with the faults such jobs have."""
 
-    def failing(job: Job) -> tuple[str, ...]:
+    def failing(_job: Job) -> tuple[str, ...]:
         raise JobFailed("Error: the management server failed to apply the configuration", "Commit failed")
 
     chosen = failing if state.faults.take("job_fails") else work
     if state.faults.take("job_never_ends"):
         chosen = None
     job = state.jobs.add(user, kind, state.settings.commit_s, chosen)  # type: ignore[arg-type]
-    text = f"Commit job enqueued with jobid {job.id}"
+    text = f"{'Validate' if kind == 'Validate' else 'Commit'} job enqueued with jobid {job.id}"
     return success(f"<result><msg>{lines([text])}</msg><job>{job.id}</job></result>", code=19)
 
 
@@ -155,7 +153,9 @@ def push(state: State, user: str, command: Element) -> Response:
         with state.lock:
             layer = Element("config")
             for name in reversed(names):
-                inside = find(state.configuration.running, template_place(kind if name == names[0] else "template", name))
+                inside = find(
+                    state.configuration.running, template_place(kind if name == names[0] else "template", name)
+                )
                 if inside is not None:
                     merge(layer, inside)
             job.devices = [_push_to(state, serial, layer) for serial in state.managed]

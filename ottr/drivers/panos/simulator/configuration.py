@@ -67,8 +67,8 @@ class Configuration:
         history = dict.fromkeys([name for change in earlier for name in change.history] + [owner])
         self._serial += 1
         above = [change for change in earlier if len(change.path) < len(path) and change.owner == owner]
-        for path in [change.path for change in above] or [path]:
-            self.changes[path] = Change(path, owner, tuple(history), action, datetime.now(UTC), self._serial)
+        for place in [change.path for change in above] or [path]:
+            self.changes[place] = Change(place, owner, tuple(history), action, datetime.now(UTC), self._serial)
 
     def _forget_undone(self) -> None:
         for path in list(self.changes):

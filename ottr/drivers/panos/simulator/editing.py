@@ -74,12 +74,12 @@ def _set(state: State, root: Element, path: Path, form: Mapping[str, str]) -> No
     _override(state, root, path, form)
 
 
-def _override(state: State, root: Element, path: Path, form: Mapping[str, str]) -> None:
+def _override(_state: State, root: Element, path: Path, form: Mapping[str, str]) -> None:
     source = _element(form, wrapped=True)
     merge(ensure(root, _named(path)), source)
 
 
-def _edit(state: State, root: Element, path: Path, form: Mapping[str, str]) -> None:
+def _edit(_state: State, root: Element, path: Path, form: Mapping[str, str]) -> None:
     source = _element(form, wrapped=False)
     if step_of(source) != path[-1] and Step(source.tag, path[-1].name) != path[-1]:
         raise Refusal(12, f"edit failed, may need to override template object {path[-1].tag} first")
@@ -90,8 +90,8 @@ def _edit(state: State, root: Element, path: Path, form: Mapping[str, str]) -> N
     parent.append(source)
 
 
-def _delete(state: State, root: Element, path: Path, form: Mapping[str, str]) -> None:
-    node = find(root, path)
+def _delete(_state: State, root: Element, path: Path, _form: Mapping[str, str]) -> None:
+    node = find(root, _named(path))
     if node is None:
         raise Refusal(7, "No such node")
     for target in _objects(node, path):
@@ -111,7 +111,7 @@ def _objects(node: Element, path: Path) -> list[Path]:
 
 
 def _rename(state: State, root: Element, path: Path, form: Mapping[str, str]) -> None:
-    node, name = find(root, path), needed(form, "newname")
+    node, name = find(root, _named(path)), needed(form, "newname")
     if node is None:
         raise Refusal(7, "No such node")
     if find(root, (*path[:-1], Step("entry", name))) is not None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from xml.etree.ElementTree import SubElement
 
@@ -27,6 +28,7 @@ from ottr.drivers.panos.simulator.state import State
 from ottr.drivers.panos.simulator.tree import Path, ensure, find
 from ottr.simulation.requests import Response
 
+_PRIVATE = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
 _EXPORT_FORMATS = ("pem", "pkcs10", "pkcs12", "der")
 
 
@@ -47,7 +49,7 @@ def export_file(state: State, form: Mapping[str, str], target: Path | None) -> R
     else:
         content = entry.findtext("public-key", "") if kind == "pem" else ""
     if not content:
-        raise Refusal(14, f"Certificate {name} cannot be exported as {kind}", shape="result")
+        raise Refusal(14, f"Certificate {name} cannot be exported as {kind}")
     file_name = state.settings.unconfirmed.csr_file_name if kind == "pkcs10" else "cert_{name}.crt"
     return attachment(content.encode(), file_name.format(name=name))
 
@@ -102,7 +104,7 @@ def _put_certificate(state: State, entry: Element, name: str, content: bytes) ->
     if state.faults.take("import_fails"):
         raise Refusal(None, f"Import of {name} failed. Failed to extract certificate")
     chain, key = load_chain(content, name), state.keys.of(entry)
-    if key is None and state.settings.version >= (10, 1):
+    if key is None and state.settings.version >= (10, 1) and not state.settings.unconfirmed.keyless_import:
         raise Refusal(None, f"Import of {name} failed. private key doesn't exist for csr")
     if key is not None and not fits(key, chain[0]):
         refused = state.settings.unconfirmed.mismatch_refused or not same_kind(key, chain[0])
@@ -131,7 +133,8 @@ def _put_key(state: State, entry: Element, name: str, content: bytes, form: Mapp
 
 def _put_pair(state: State, entry: Element, name: str, content: bytes, form: Mapping[str, str]) -> None:
     chain = load_chain(content, name)
-    _put_key(state, entry, name, content[content.index(b"-----BEGIN") :] if content else content, form)
+    found = _PRIVATE.search(content)
+    _put_key(state, entry, name, found[0] if found else b"", form)
     key = state.keys.of(entry)
     if key is None or not fits(key, chain[0]):
         raise Refusal(None, f"Import of {name} failed. Mismatched public and private keys")

@@ -17,7 +17,7 @@ Status = Literal["PEND", "ACT", "FIN"]
 _STUCK_PROGRESS = 55
 
 
-class JobFailed(Exception):  # noqa: N818 the answer of a job, not a failure of the program
+class JobFailed(Exception):
     """The job ends with FAIL; ``lines`` say why."""
 
     def __init__(self, *texts: str) -> None:
@@ -101,6 +101,15 @@ class Jobs:
         """Every job, the newest first."""
         with self._lock:
             return [self._jobs[number] for number in sorted(self._jobs, reverse=True)]
+
+    def finish_now(self) -> None:
+        """End the active job without waiting for its time."""
+        with self._lock:
+            active = next((job for job in self._jobs.values() if job.status == "ACT"), None)
+            if self._timer:
+                self._timer.cancel()
+        if active:
+            self._finish(active)
 
     def forget(self) -> None:
         """As after a reboot: no jobs, and ids from the beginning."""

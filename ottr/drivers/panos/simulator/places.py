@@ -70,11 +70,11 @@ class Reference:
     def shown(self) -> str:
         """The way to the leaf as messages show it."""
         tags = [step.tag for step in self.leaf]
-        start = next((i for i in range(len(tags) - 1, -1, -1) if tags[i] in _SHOWN_FROM), 0)
+        start = next((tags.index(tag) for tag in _SHOWN_FROM if tag in tags), 0)
         return write_arrows(self.leaf[start:])
 
 
-_SHOWN_FROM = frozenset({"deviceconfig", "global-protect"}) | {PROFILE}
+_SHOWN_FROM = ("deviceconfig", "global-protect", PROFILE)
 
 
 def references(root: Element, path: Path = ()) -> Iterator[Reference]:

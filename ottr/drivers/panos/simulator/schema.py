@@ -13,12 +13,31 @@ from ottr.drivers.panos.simulator.settings import Settings
 from ottr.drivers.panos.simulator.tree import Path, find, step_of
 
 _NAME = re.compile(r"[A-Za-z0-9.-][A-Za-z0-9 ._-]*")
-_ALGORITHMS = "3des rc4 aes-128-cbc aes-256-cbc aes-128-gcm aes-256-gcm".split()
+_ALGORITHMS = ["3des", "rc4", "aes-128-cbc", "aes-256-cbc", "aes-128-gcm", "aes-256-gcm"]
 _PLACE = frozenset({CERTIFICATE, PROFILE, "address", "certificate-profile", "log-settings", "tag", "display-name"})
 _CERTIFICATE_FIELDS = frozenset(
-    "algorithm ca common-name common-name-int csr expiry-epoch issuer issuer-hash not-valid-after not-valid-before "
-    "private-key private-key-on-hsm public-key revoke-date-epoch status subject subject-hash subject-int "
-    "block-private-key cloud-resource-id".split()
+    [
+        "algorithm",
+        "ca",
+        "common-name",
+        "common-name-int",
+        "csr",
+        "expiry-epoch",
+        "issuer",
+        "issuer-hash",
+        "not-valid-after",
+        "not-valid-before",
+        "private-key",
+        "private-key-on-hsm",
+        "public-key",
+        "revoke-date-epoch",
+        "status",
+        "subject",
+        "subject-hash",
+        "subject-int",
+        "block-private-key",
+        "cloud-resource-id",
+    ]
 )
 _PROTOCOL = frozenset(
     ["min-version", "max-version"]
@@ -41,8 +60,18 @@ _CHILDREN: Mapping[str, frozenset[str]] = {
     "global-protect": frozenset({"global-protect-portal", "global-protect-gateway"}),
 }
 _SYSTEM_LEAVES = frozenset(
-    "hostname domain ip-address netmask default-gateway login-banner timezone comment "
-    "ssl-tls-service-profile device-group".split()
+    [
+        "hostname",
+        "domain",
+        "ip-address",
+        "netmask",
+        "default-gateway",
+        "login-banner",
+        "timezone",
+        "comment",
+        "ssl-tls-service-profile",
+        "device-group",
+    ]
 )
 
 

@@ -42,6 +42,8 @@ class Unconfirmed:
     """Whether ``public-key`` of the entry holds the issuers too, or the leaf only."""
     mismatch_refused: bool = True
     """Whether the import refuses a certificate whose key, of the same kind, is not the one under its name."""
+    keyless_import: bool = False
+    """From 10.1 on: whether a certificate may be imported under a name that has no key; before, it may."""
     csr_only_reference: Literal["refused", "commit_fails"] = "refused"
     """When a service profile names a certificate that is still a CSR: the set, or the commit, says no."""
     lock_released_by_commit: bool = True

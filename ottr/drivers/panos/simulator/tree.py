@@ -76,12 +76,12 @@ def step_of(node: Element) -> Step:
 
 
 def child(parent: Element, step: Step) -> Element | None:
-    """The child a step leads to."""
-    return next((node for node in parent if step.matches(node)), None)
+    """The one child a step leads to."""
+    return next((node for node in parent if step_of(node) == step), None)
 
 
 def find(root: Element, path: Path) -> Element | None:
-    """The node at a path; for steps without a name the first."""
+    """The node at a path of which every step is exact."""
     node: Element | None = root
     for step in path:
         node = child(node, step) if node is not None else None
@@ -140,11 +140,6 @@ def copy_path(source: Element, target: Element, path: Path) -> None:
     if present is not None:
         parent.remove(present)
     parent.append(copy.deepcopy(node))
-
-
-def same(one: Element, other: Element) -> bool:
-    """Whether two nodes mean the same; the order of their children does not count."""
-    return not any(True for _ in differences(one, other))
 
 
 def differences(one: Element, other: Element, path: Path = ()) -> Iterator[Path]:

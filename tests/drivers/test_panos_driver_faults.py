@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The PAN-OS driver when the device, its web server or other administrators are in the way."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from ottr.drivers.panos.simulator import Settings, Unconfirmed
+from ottr.errors import AuthenticationFailed, DeviceBusy, DeviceRejected, DeviceUnreachable, DriverError, KeyLost
+from tests.drivers.panos import fingerprint, make_request, run_site
+
+CHANGES = ("request certificate generate", "export", "import", "set", "commit", "show jobs id", "show jobs all")
+
+
+def count_foreign(site):
+    with site.simulator.state.lock:
+        return [change for change in site.simulator.state.configuration.changes.values() if change.owner == "alice"]
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_connection_lost_at_every_request_of_an_install(part):
+    """After a request is before the next one. Every second time the pipeline's rollback comes in between."""
+    with run_site() as site:
+        former = site.rotate("ottr-abcd-first")
+        assert site.serves(former)
+        for skip in range(part, 200, 2):
+            request = make_request(f"ottr-abcd-{skip}")
+            issued = site.issue(request)
+            with site.open() as driver:
+                before = driver.inspect()
+            site.simulator.faults.arm("drop_after", skip=skip)
+            with suppress(DriverError), site.open() as driver:
+                driver.install(request, issued)
+            reached_the_end = site.simulator.faults.armed("drop_after")
+            site.simulator.faults.clear()
+            assert site.simulator.wait_until_idle()
+            assert site.simulator.served_fingerprint() in (fingerprint(former), fingerprint(issued))
+            if skip % 4 < 2 and not reached_the_end:
+                with site.open() as driver:
+                    driver.rollback(request, before)
+                assert site.serves(former)
+            with site.open() as driver:
+                driver.install(request, issued)
+            assert site.serves(issued)
+            former = issued
+            if reached_the_end:
+                break
+        assert reached_the_end
+
+
+def test_connection_lost_at_every_request_of_a_rollback():
+    with run_site() as site:
+        first = site.simulator.served_fingerprint()
+        request = make_request()
+        issued = site.issue(request)
+        with site.open() as driver:
+            before = driver.inspect()
+        for skip in range(100):
+            with site.open() as driver:
+                driver.install(request, issued)
+            site.simulator.faults.arm("drop_after", skip=skip)
+            with suppress(DriverError), site.open() as driver:
+                driver.rollback(request, before)
+            reached_the_end = site.simulator.faults.armed("drop_after")
+            site.simulator.faults.clear()
+            with site.open() as driver:
+                driver.rollback(request, before)
+            assert site.simulator.wait_until_idle()
+            assert site.simulator.served_fingerprint() == first
+            if reached_the_end:
+                break
+        assert reached_the_end
+
+
+def test_connection_lost_at_every_request_of_making_a_key():
+    with run_site() as site:
+        for skip in range(50):
+            request = make_request(f"ottr-abcd-{skip}")
+            site.simulator.faults.arm("drop_after", skip=skip)
+            with suppress(DriverError), site.open() as driver:
+                driver.create_csr(request)
+            reached_the_end = site.simulator.faults.armed("drop_after")
+            site.simulator.faults.clear()
+            with site.open() as driver:
+                csr = driver.create_csr(request)
+                assert driver.create_csr(request) == csr
+            if reached_the_end:
+                break
+        assert reached_the_end
+
+
+def test_dropped_connection_is_unreachable_and_has_a_hint():
+    with run_site() as site:
+        site.simulator.faults.arm("drop_before", "show system info")
+        with pytest.raises(DeviceUnreachable) as caught, site.open():
+            pass
+        assert caught.value.hint
+        assert caught.value.retryable
+
+
+@pytest.mark.parametrize("operation", CHANGES)
+def test_key_that_expires_before_any_operation(operation):
+    with run_site(settings=Settings(key_lifetime_minutes=60)) as site:
+        site.simulator.faults.arm("token_expires", operation)
+        assert site.serves(site.rotate())
+        assert site.requests().count("keygen") == 3
+
+
+def test_refused_key_is_tried_once_again_only():
+    with run_site() as site, site.open() as driver:
+        site.simulator.faults.arm("token_expires", times=None)
+        site.simulator.requests.clear()
+        with pytest.raises(AuthenticationFailed, match="new key"):
+            driver.inspect()
+        assert site.requests() == ["show", "keygen", "show"]
+
+
+def test_job_that_fails_leaves_the_former_certificate_and_can_be_tried_again():
+    request = make_request()
+    with run_site() as site:
+        first = site.simulator.served_fingerprint()
+        issued = site.issue(request)
+        with site.open() as driver:
+            before = driver.inspect()
+            site.simulator.faults.arm("job_fails")
+            with pytest.raises(DeviceRejected, match="FAIL"):
+                driver.install(request, issued)
+            commits = site.requests().count("commit")
+            driver.rollback(request, before)
+            assert site.requests().count("commit") == commits
+            assert site.simulator.served_fingerprint() == first
+            driver.install(request, issued)
+        assert site.serves(issued)
+
+
+def test_job_that_never_ends():
+    request = make_request()
+    with run_site() as site:
+        site.options["commit_timeout"] = 0.3
+        issued = site.issue(request)
+        site.simulator.faults.arm("job_never_ends")
+        with site.open() as driver, pytest.raises(DeviceBusy, match="has not ended") as caught:
+            driver.install(request, issued)
+        assert "show jobs id" in caught.value.hint
+
+
+@pytest.mark.parametrize("commit_s", [0.05, 0.8])
+def test_requests_of_a_job_are_bounded(commit_s):
+    with run_site(settings=Settings(commit_s=commit_s)) as site:
+        site.options["poll_interval"] = 0.2
+        site.rotate()
+        assert 1 <= site.requests().count("show jobs id") <= 1 + commit_s / 0.02
+
+
+@pytest.mark.parametrize("survives", [False, True])
+@pytest.mark.parametrize("operation", ["import", "set", "commit", "show jobs id"])
+def test_reboot_during_an_install(operation, survives):
+    """What was committed is there afterwards; a key that was not is lost, or is still there, by the release."""
+    request = make_request()
+    with run_site(settings=Settings(unconfirmed=Unconfirmed(candidate_survives_reboot=survives))) as site:
+        first = site.simulator.served_fingerprint()
+        issued = site.issue(request)
+        with site.open() as driver:
+            before = driver.inspect()
+        site.simulator.faults.arm("reboot_after", operation)
+        try:
+            with site.open() as driver:
+                driver.install(request, issued)
+        except DriverError:
+            assert site.simulator.wait_until_idle()
+            with site.open() as driver:
+                driver.rollback(request, before)
+            assert site.simulator.wait_until_idle()
+            assert site.simulator.served_fingerprint() == first
+            try:
+                with site.open() as driver:
+                    driver.install(request, issued)
+            except KeyLost:
+                assert not survives
+                issued = site.rotate("ottr-abcd-2")
+        assert site.serves(issued)
+
+
+@pytest.mark.parametrize("operation", ["show jobs all", "import", "set", "commit"])
+def test_foreign_revert_is_a_lost_key(operation):
+    request = make_request()
+    with run_site() as site:
+        first = site.simulator.served_fingerprint()
+        issued = site.issue(request)
+        site.simulator.faults.arm("revert_candidate", operation)
+        with site.open() as driver:
+            before = driver.inspect()
+            with pytest.raises(KeyLost) as caught:
+                driver.install(request, issued)
+            assert caught.value.hint
+            driver.rollback(request, before)
+            driver.cleanup(frozenset({request.label}))
+        assert site.simulator.served_fingerprint() == first
+        assert site.serves(site.rotate("ottr-abcd-2"))
+
+
+@pytest.mark.parametrize("operation", ["export", "show jobs all", "import", "set", "commit", "show jobs id"])
+def test_foreign_full_commit_that_takes_our_candidate_along_is_harmless(operation):
+    with run_site() as site:
+        site.simulator.faults.arm("foreign_commit", operation)
+        assert site.serves(site.rotate())
+
+
+@pytest.mark.parametrize("operation", ["import", "set", "commit"])
+def test_foreign_change_that_comes_in_between_stays_pending(operation):
+    with run_site() as site:
+        site.simulator.faults.arm("foreign_change", operation)
+        issued = site.rotate()
+        assert count_foreign(site)
+        assert site.serves(issued)
+
+
+def test_foreign_changes_are_waited_for_and_named():
+    request = make_request()
+    with run_site() as site:
+        issued = site.issue(request)
+        site.simulator.foreign_change()
+        with site.open() as driver:
+            assert any("alice" in problem for problem in driver.check())
+            before = driver.inspect()
+            with pytest.raises(DeviceBusy, match="alice") as caught:
+                driver.install(request, issued)
+            assert caught.value.retryable
+            assert "commit" not in site.requests()
+            driver.rollback(request, before)
+            assert count_foreign(site)
+            site.options["others_changes"] = "leave"
+        with site.open() as driver:
+            driver.install(request, issued)
+        assert site.serves(issued)
+        assert count_foreign(site)
+
+
+def test_foreign_changes_survive_a_rollback_after_the_commit():
+    request = make_request()
+    with run_site() as site:
+        first = site.simulator.served_fingerprint()
+        issued = site.issue(request)
+        with site.open() as driver:
+            before = driver.inspect()
+            driver.install(request, issued)
+            site.simulator.foreign_change()
+            driver.rollback(request, before)
+        assert site.simulator.wait_until_idle()
+        assert site.simulator.served_fingerprint() == first
+        assert count_foreign(site)
+
+
+def test_foreign_commit_lock_is_named():
+    request = make_request()
+    with run_site() as site:
+        issued = site.issue(request)
+        site.simulator.foreign_lock()
+        with site.open() as driver, pytest.raises(DeviceBusy, match="alice holds a commit lock"):
+            driver.install(request, issued)
+        assert {"import", "commit"}.isdisjoint(site.requests())
+
+
+def test_lock_that_comes_with_the_commit_is_named_and_waited_for():
+    request = make_request()
+    with run_site() as site:
+        issued = site.issue(request)
+        site.simulator.faults.arm("lock_held_by", "alice", times=None)
+        with site.open() as driver:
+            before = driver.inspect()
+            with pytest.raises(DeviceBusy, match="alice"):
+                driver.install(request, issued)
+            driver.rollback(request, before)
+        site.simulator.faults.clear()
+
+
+def test_configuration_lock_is_busy():
+    with run_site() as site, site.open() as driver:
+        site.simulator.faults.arm("config_lock_held_by", "alice", times=None)
+        with pytest.raises(DeviceBusy, match="alice"):
+            driver.create_csr(make_request())
+
+
+def test_running_commit_is_waited_for():
+    with run_site() as site:
+        site.simulator.faults.arm("busy", times=2)
+        assert site.serves(site.rotate())
+        assert site.requests().count("commit") == 3
+
+
+def test_commit_that_stays_refused_is_busy():
+    request = make_request()
+    with run_site() as site:
+        issued = site.issue(request)
+        site.simulator.faults.arm("busy", times=None)
+        with site.open() as driver, pytest.raises(DeviceBusy):
+            driver.install(request, issued)
+
+
+@pytest.mark.parametrize("operation", ["request certificate generate", "export", "import", "set", "commit"])
+def test_refusal_is_told_in_the_device_s_words(operation):
+    with run_site() as site:
+        site.simulator.faults.arm("reject", operation)
+        with pytest.raises(DeviceRejected, match="operation not possible"):
+            site.rotate()
+
+
+def test_import_that_finds_no_certificate():
+    with run_site() as site:
+        first = site.simulator.served_fingerprint()
+        site.simulator.faults.arm("import_fails")
+        with pytest.raises(DeviceRejected, match="Failed to extract certificate"):
+            site.rotate()
+        assert "set" not in site.requests()
+        assert site.simulator.served_fingerprint() == first
+
+
+def test_restart_of_the_web_server_is_ridden_out():
+    with run_site(settings=Settings(restart_s=1.0)) as site:
+        assert site.serves(site.rotate())
+
+
+def test_web_server_that_does_not_come_back_is_unreachable():
+    """Whether the restart takes away the last question of the install or the next one."""
+    request = make_request()
+    with run_site() as site:
+        site.options["restart_timeout"] = 0.5
+        issued = site.issue(request)
+        site.simulator.faults.arm("web_server_stays_down")
+        with site.open() as driver, suppress(DeviceUnreachable):
+            driver.install(request, issued)
+        with pytest.raises(DeviceUnreachable), site.open():
+            pass
