@@ -46,6 +46,8 @@ class IssuerSettings:
     """Name of the issuer that stands in for this one under ``--staging``."""
     timeout_s: float = 30.0
     order_timeout_s: float = 300.0
+    connections: int = 8
+    """Requests under way at once, whatever the number of forks."""
 
 
 @dataclass(frozen=True, slots=True)

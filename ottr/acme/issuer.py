@@ -48,18 +48,13 @@ class AcmeIssuer:
         *,
         clock: Clock = utc_now,
         wait: Waiter = time.sleep,
-        connections: int = 8,
     ) -> None:
-        """Touch nothing yet: directory and account are fetched when first needed.
-
-        ``connections`` is how many requests the CA gets at once, however many threads there are: eight keep a CA
-        busy that answers quickly, and are no burden to one that does not.
-        """
+        """Touch nothing yet: directory and account are fetched when first needed."""
         self._settings = settings
         self._publisher = publisher
         self._clock = clock
         self._wait = wait
-        http = HttpClient(ca_bundle=settings.ca_bundle, timeout_s=settings.timeout_s, pool_size=connections)
+        http = HttpClient(ca_bundle=settings.ca_bundle, timeout_s=settings.timeout_s, pool_size=settings.connections)
         self._network = Network(http)
         self._accounts = Accounts(settings, AccountFiles(state_dir, settings.name), self._network)
         self._directory: Once[Directory] = Once()

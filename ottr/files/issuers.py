@@ -15,6 +15,7 @@ from ottr.files.fields import (
     read_contact,
     read_duration,
     read_each,
+    read_integer,
     read_name,
     read_path,
     read_text,
@@ -47,6 +48,7 @@ _ISSUER = frozenset(
         "staging",
         "timeout",
         "order_timeout",
+        "connections",
     ]
 )
 _EXTERNAL_ACCOUNT = frozenset({"kid", "hmac_key", "algorithm"})
@@ -110,6 +112,7 @@ def _read_issuer(name: str, entry: Entry, environment: Mapping[str, str]) -> Iss
         staging=_text(fields, "staging"),
         timeout_s=read_duration(fields["timeout"]) if "timeout" in fields else 30.0,
         order_timeout_s=read_duration(fields["order_timeout"]) if "order_timeout" in fields else 300.0,
+        connections=read_integer(fields["connections"], 1, 256) if "connections" in fields else 8,
     )
 
 

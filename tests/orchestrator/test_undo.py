@@ -316,6 +316,15 @@ def test_what_a_lost_rotation_left_is_listed_and_removed_only_when_told(world):
     assert orphans(world) == ()
 
 
+def test_what_is_live_is_no_orphan_though_the_state_has_forgotten_it(world):
+    """As after a backup of the database was put back."""
+    world.run()
+    live = world.device.bound[:-12] + "0" * 12
+    world.device.keys[live], world.device.leaves[live] = world.device.keys["original"], world.device.leaves["original"]
+    world.device.bound = live
+    assert orphans(world) == ()
+
+
 def test_a_device_that_is_gone_is_forgotten_without_being_touched(world):
     stop_at(world, "present")
     world.advance(minutes=3)

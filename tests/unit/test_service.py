@@ -506,7 +506,7 @@ def test_the_account_at_a_ca_is_named_and_its_key_changed_only_when_told(fleet):
     assert changed == []
     assert fleet.service().account("ca", new_key=True) == "https://ca.test/1"
     assert changed == ["key"]
-    with pytest.raises(SettingsError, match="there is no issuer 'other'; issuers of ottr.yaml: ca"):
+    with pytest.raises(SettingsError, match=r"there is no issuer 'other'; issuers of ottr\.yaml: ca"):
         fleet.service().account("other", new_key=True)
 
 

@@ -39,6 +39,7 @@ _HINTS = (
     ("no openssl", "install the openssl program on the host"),
 )
 _CLOCK_SKEW_S = 300
+_SPKI_HEAD = 33  # bytes before the modulus of RSA 2048 (RFC 3279 section 2.3.1); 27 and 24 for P-256 and P-384
 _SLOW_S = 240.0
 
 
@@ -77,6 +78,8 @@ class LinuxHost:
     def __init__(self, shell: Shell, options: Options) -> None:
         self._shell = shell
         self._options = options
+        self._timer: tuple[str, ...] = ()
+        """Label of the timer that the next ``install`` starts, and the arguments of ``start_timer``."""
 
     def inspect(self) -> Facts:
         """See Driver. ``bound`` is where the link ``current`` leads: a label, or ``original``."""
@@ -105,14 +108,18 @@ class LinuxHost:
     def install(self, request: CertificateRequest, issued: IssuedCertificate) -> None:
         """See Driver. The host is back at what it was when the service refuses the certificate."""
         try:
-            public_key = _encode_public_key(parse_certificate(issued.leaf_pem).spki_der)
+            spki_der = parse_certificate(issued.leaf_pem).spki_der
         except ValueError as error:
             raise DeviceRejected("the certificate to install cannot be parsed") from error
         leaf, chain = ("".join(split_pem(pem)).strip() for pem in (issued.leaf_pem, issued.chain_pem))
-        self._call(request.label, "install_certificate", leaf, chain, public_key, timeout_s=_SLOW_S)
+        keys = (_encode_public_key(spki_der), _encode_parts(spki_der))
+        timer = self._timer[1:] if self._timer[:1] == (request.label,) else ()
+        self._call(request.label, "install_certificate", leaf, chain, *keys, *timer, timeout_s=_SLOW_S)
+        self._timer = ()
 
     def rollback(self, request: CertificateRequest, before: Facts) -> None:
         """See Driver. Where there was nothing before and the service needs a certificate, the new one stays."""
+        self._timer = ()
         output = self._call(request.label, "roll_back", _check_bound(before.bound), timeout_s=_SLOW_S)
         if "stays" in output:
             _log.warning("%s had no certificate before and needs one: the new one stays", self._shell.name)
@@ -123,13 +130,17 @@ class LinuxHost:
             self._call("", "remove_labels", *(_check_label(label) for label in sorted(labels)))
 
     def arm(self, request: CertificateRequest, before: Facts, seconds: int) -> None:
-        """See DeadMan. By systemd-run where systemd runs, else by a process of its own."""
+        """See DeadMan. Nothing is sent now: the script of the next ``install`` starts the timer before it binds.
+
+        By systemd-run where systemd runs, else by a process of its own. What goes wrong with it, ``install`` raises.
+        """
         label = _check_label(request.label)
-        program = scripts.build_timer_program(self._options, label, _check_bound(before.bound))
-        self._call(label, "arm", str(int(seconds)), secrets.token_hex(8), program)
+        end = scripts.build_timer_end(self._options, label, _check_bound(before.bound))
+        self._timer = (label, str(int(seconds)), secrets.token_hex(8), end)
 
     def disarm(self, request: CertificateRequest) -> None:
         """See DeadMan. Raises DeviceRejected when the timer has gone off and taken the certificate away."""
+        self._timer = ()
         self._call(request.label, "disarm")
 
     def alive(self) -> bool:
@@ -185,3 +196,11 @@ def _encode_public_key(spki_der: bytes) -> str:
     """As openssl writes a SubjectPublicKeyInfo (RFC 7468 section 13)."""
     lines = textwrap.wrap(base64.b64encode(spki_der).decode(), 64)
     return "\n".join(("-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----"))
+
+
+def _encode_parts(spki_der: bytes) -> str:
+    """The public key in base64 as a longer DER text may have it inside, which a private key does: a line for each
+    place modulo 3 that it may begin at. The first bytes are left out: they are the structure of the SPKI.
+    """
+    own = spki_der[_SPKI_HEAD:]
+    return "\n".join(base64.b64encode(own[n : n + (len(own) - n) // 3 * 3]).decode() for n in range(3))

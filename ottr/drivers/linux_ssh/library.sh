@@ -37,7 +37,7 @@ inspect() { # path of the certificate
 }
 
 show_version() {
-	while read -r line; do
+	while read -r line || [ -n "$line" ]; do
 		case $line in
 			VERSION_ID=* | VERSION_CODENAME=*) printf '%s\n' "$line" ;;
 		esac
@@ -81,6 +81,7 @@ create_csr() { # configuration of openssl req, subject; arguments of openssl req
 	take_lock
 	cd "$base/$label" || cannot "enter $base/$label"
 	if [ -s privkey.pem ] && [ -s csr.pem ] && is_own_csr; then
+		sync_files privkey.pem csr.pem .
 		cat csr.pem
 		return
 	fi
@@ -302,9 +303,11 @@ install_certificate() { # leaf, chain, public key, its parts[, seconds, nonce, e
 	if is_reload_owed; then
 		owed=yes
 	fi
-	owe_reload || cannot "write to $base"
 	if [ "$current" != "$label" ]; then
 		printf '%s\n' "$current" >"$base/$label/before" || cannot "write to $base/$label"
+	fi
+	owe_reload || cannot "write to $base"
+	if [ "$current" != "$label" ]; then
 		switch_to "$label" || cannot "switch $base/current"
 	fi
 	if ! run_for_service test_command; then
@@ -353,8 +356,8 @@ start_timer() { # seconds, nonce, end of the program
 		rm -f -- "$base/$label/fired"
 	fi
 	{
-		printf '%s\n' "trap '' HUP PIPE" 'cd "${0%/*}" && read -r licence <armed && [ "$licence" = "$2" ] &&
-			sleep "$1" || exit 0' "$way_back" "$3"
+		printf '%s\n' "trap '' HUP PIPE" '{ read -r licence <"${0%/*}/armed"; } 2>/dev/null'
+		printf '%s\n' '[ "$licence" = "$2" ] && sleep "$1" || exit 0' "$way_back" "$3"
 	} >"$base/$label/deadman.sh" &&
 		printf '%s\n' "$2" >"$base/$label/armed" || cannot "write to $base/$label"
 	if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null 2>&1 &&

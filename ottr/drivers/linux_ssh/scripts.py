@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scripts that run on a host: library.sh, and texts that set its variables and call one of its functions."""
+"""The scripts that run on a host: way_back.sh and library.sh, and texts that set variables and call a function."""
 
 from __future__ import annotations
 
@@ -25,9 +25,15 @@ _LONGEST_COMMON_NAME = 64
 
 @cache
 def load_library() -> str:
-    """Read library.sh, without the comments and the indentation that only people need."""
-    text = (Path(__file__).parent / "library.sh").read_text(encoding="utf-8")
-    return "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("#"))
+    """The functions, for a shell to read once. It keeps way_back.sh as a text too: the dead-man timer's program."""
+    return f'way_back={quote(_read_functions("way_back.sh"))}\neval "$way_back"\n{_read_functions("library.sh")}'
+
+
+def _read_functions(file: str) -> str:
+    """Without the comments and the indentation that only people need."""
+    text = (Path(__file__).parent / file).read_text(encoding="utf-8")
+    lines = (line.lstrip("\t") for line in text.splitlines(keepends=True))
+    return "".join(line for line in lines if not line.startswith("#"))
 
 
 def build_settings(options: Options, label: str) -> str:
@@ -50,9 +56,9 @@ def build_call(options: Options, label: str, *words: str) -> str:
     return f"{build_settings(options, label)}\n{join(words)}"
 
 
-def build_timer_program(options: Options, label: str, bound: str) -> str:
-    """The program of the dead-man timer; its arguments are the seconds to wait and the nonce of its licence."""
-    return f'{load_library()}\n{build_settings(options, label)}\ngo_off "$1" "$2" {quote(bound)}'
+def build_timer_end(options: Options, label: str, bound: str) -> str:
+    """How the program of the dead-man timer ends; its arguments are the seconds to wait and its licence's nonce."""
+    return f'{build_settings(options, label)}\ngo_off "$2" {quote(bound)}'
 
 
 def check_dns_names(names: tuple[str, ...]) -> None:
