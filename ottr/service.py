@@ -147,7 +147,9 @@ class RotationService:
 
     def rollback(self, device: str) -> RotationResult:
         """Go back to the certificate before. Raises OttrError."""
-        return undo.roll_back(self._target(device), self._around)
+        target = self._target(device)
+        with self._stores.leases.kept():
+            return undo.roll_back(target, self._around)
 
     def abandon(self, device: str) -> RotationResult:
         """Give the open rotation of a device up, also of one that has left the inventory. Raises OttrError."""
@@ -157,11 +159,14 @@ class RotationService:
             if not self._stores.journal.open_rotations(device):
                 raise
             return undo.forget(device, self._around)
-        return undo.abandon(target, self._around)
+        with self._stores.leases.kept():
+            return undo.abandon(target, self._around)
 
     def cleanup(self, device: str, *, remove: bool, foreign: bool = False) -> tuple[str, ...]:
         """Labels of orphans on a device, those of other state databases too if asked; removed when told to."""
-        return undo.find_orphans(self._target(device), self._around, remove=remove, foreign=foreign)
+        target = self._target(device)
+        with self._stores.leases.kept():
+            return undo.find_orphans(target, self._around, remove=remove, foreign=foreign)
 
     def release(self, device: str) -> tuple[str, ...]:
         """Let the next run try a device again at once: out of quarantine, no back-off, nobody's lease."""

@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -31,6 +31,7 @@ ALGORITHMS = (
 
 DEFAULT_KNOWN_HOSTS = (Path("~/.ssh/known_hosts"), Path("/etc/ssh/ssh_known_hosts"))
 
+_PATTERN = re.compile(r"[*?!]")
 _PIN = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 
@@ -75,6 +76,41 @@ class KnownHost:
                 found = True
         return found
 
+    def plain_names(self) -> tuple[str, ...]:
+        """Its names in lower case, when they can be looked up as they are: no hash, no pattern, no exclusion."""
+        if self.hashed or _PATTERN.search(self.names):
+            return ()
+        return tuple(self.names.lower().split(","))
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHosts:
+    """Lines of known_hosts files. Plain names are looked up; hashed ones and patterns are tried one by one."""
+
+    lines: tuple[KnownHost, ...]
+    numbers: Mapping[str, tuple[int, ...]]
+    """Of the lines with this plain name."""
+    others: tuple[int, ...]
+    """Numbers of the lines that must be tried."""
+
+    def find(self, name: str) -> tuple[KnownHost, ...]:
+        """Lines about a host (``name`` as in ``KnownHost.matches``), in the order of the files."""
+        tried = (number for number in self.others if self.lines[number].matches(name))
+        return tuple(self.lines[number] for number in sorted((*self.numbers.get(name, ()), *tried)))
+
+
+def build_known_hosts(lines: Sequence[KnownHost]) -> KnownHosts:
+    """Make the lines fit to be searched."""
+    numbers: dict[str, tuple[int, ...]] = {}
+    others = []
+    for number, line in enumerate(lines):
+        names = line.plain_names()
+        for name in dict.fromkeys(names):
+            numbers[name] = (*numbers.get(name, ()), number)
+        if not names:
+            others.append(number)
+    return KnownHosts(tuple(lines), numbers, tuple(others))
+
 
 def _escape(pattern: str) -> str:
     # In known_hosts brackets stand for themselves: "[host]:port".
@@ -103,22 +139,27 @@ def _parse_line(fields: list[str]) -> KnownHost | None:
 
 
 @lru_cache(maxsize=64)
-def _load_lines(path: Path, _mtime_ns: int, _size: int) -> tuple[KnownHost, ...]:
-    return parse_known_hosts(path.read_text(encoding="utf-8", errors="replace"))
+def _load_files(files: tuple[tuple[Path, int, int], ...]) -> KnownHosts:
+    """``files``: paths, and what tells that they have changed: time of the last change in ns, size in bytes."""
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path, _, _ in files)
+    return build_known_hosts([line for text in texts for line in parse_known_hosts(text)])
 
 
-def load_known_hosts(paths: Sequence[Path]) -> tuple[KnownHost, ...]:
+def load_known_hosts(paths: Sequence[Path]) -> KnownHosts:
     """Read the files there are; parsed once as long as they do not change. Raises HostKeyRefused."""
-    lines: list[KnownHost] = []
+    files: list[tuple[Path, int, int]] = []
     for path in paths:
         try:
             status = path.expanduser().stat()
-            lines += _load_lines(path.expanduser(), status.st_mtime_ns, status.st_size)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise HostKeyRefused(f"{path} cannot be read: {error.strerror}") from error
-    return tuple(lines)
+        files.append((path.expanduser(), status.st_mtime_ns, status.st_size))
+    try:
+        return _load_files(tuple(files))
+    except OSError as error:
+        raise HostKeyRefused(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
 def check_pins(pins: Sequence[str]) -> None:
@@ -137,9 +178,16 @@ class HostKeyCheck:
 
     name: str
     port: int
-    lines: Sequence[KnownHost]
+    known_hosts: KnownHosts
     pins: Sequence[str] = ()
     shown: list[HostKey] = field(default_factory=list)
+    _matching: tuple[KnownHost, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        plain = self.name.lower()
+        named = plain if self.port == 22 else f"[{plain}]:{self.port}"
+        # ssh also takes a key known for the host without a port, when there is none for this port.
+        self._matching = self.known_hosts.find(named) or self.known_hosts.find(plain)
 
     def rounds(self) -> Iterator[tuple[str, ...]]:
         """Algorithms to offer, one connection after another, until a key is accepted.
@@ -163,7 +211,7 @@ class HostKeyCheck:
     def accepts(self, key: HostKey) -> bool:
         """Tell whether this is the host's key; remembers it for the error when it is not."""
         self.shown.append(key)
-        if any(line.marker == "@revoked" and line.key == key for line in self._matching()):
+        if any(line.marker == "@revoked" and line.key == key for line in self._matching):
             return False
         if self.pins:
             return any(hmac.compare_digest(key.fingerprint, pin) for pin in self.pins)
@@ -171,12 +219,12 @@ class HostKeyCheck:
 
     def known(self) -> tuple[HostKey, ...]:
         """Keys that known_hosts has for this host."""
-        return tuple(line.key for line in self._matching() if not line.marker)
+        return tuple(line.key for line in self._matching if not line.marker)
 
     def refusal(self) -> HostKeyRefused:
         """The error, with every fingerprint the operator must compare."""
         shown = ", ".join(f"{key.type} {key.fingerprint}" for key in self.shown)
-        if any(line.marker == "@revoked" and line.key in self.shown for line in self._matching()):
+        if any(line.marker == "@revoked" and line.key in self.shown for line in self._matching):
             return HostKeyRefused(f"{self.name} showed a host key that known_hosts calls revoked: {shown}")
         expected = ", ".join(self.pins or [f"{key.type} {key.fingerprint}" for key in self.known()])
         if expected:
@@ -189,10 +237,3 @@ class HostKeyCheck:
             hint=f"compare it on the machine itself, then set ottr_host_key: {self.shown[-1].fingerprint} "
             f"or add it to known_hosts (host certificates are not supported)",
         )
-
-    def _matching(self) -> tuple[KnownHost, ...]:
-        plain = self.name.lower()
-        named = plain if self.port == 22 else f"[{plain}]:{self.port}"
-        found = tuple(line for line in self.lines if line.matches(named))
-        # ssh also takes a key known for the host without a port, when there is none for this port.
-        return found or tuple(line for line in self.lines if line.matches(plain))

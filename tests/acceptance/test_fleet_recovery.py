@@ -52,9 +52,9 @@ def test_a_lost_database_rotates_nothing(site: Site, shared_lab: Lab) -> None:
         assert site.current(host) == before[host.name]
         assert site.plan(host) == Reason.NOT_DUE
         with site.opened() as app:
-            forgotten = app.service.cleanup(host.name, remove=False)
-        live = folder(host).joinpath("current").readlink().name
-        assert set(forgotten) == list_generations(host) - {live}
+            assert app.service.cleanup(host.name, remove=False) == ()
+            forgotten = app.service.cleanup(host.name, remove=False, foreign=True)
+        assert set(forgotten) == list_generations(host) - {current_label(host)}
         await_served(host, before[host.name])
 
 
@@ -178,25 +178,24 @@ def test_cleanup_removes_orphans_only_when_it_is_told_to(site: Site, host: Host)
     site.begin(host)
     current = site.begin(host)
     kept = set(site.labels(host))
-    base = folder(host)
-    orphan = base / "ottr-lost-0123456789ab"
-    orphan.mkdir()
-    (orphan / "privkey.pem").write_text("a key of a rotation nobody knows\n")
-    stranger = base / "backup"
-    stranger.mkdir(exist_ok=True)
+    installation = current_label(host).rpartition("-")[0]
+    orphan = make_generation(host, f"{installation}-0123456789ab")
+    foreign = make_generation(host, "ottr-lost-0123456789ab")
+    stranger = make_generation(host, "backup")
 
     with site.opened() as app:
-        found = app.service.cleanup(host.name, remove=False)
-        assert orphan.name in found
-        assert not kept & set(found)
+        assert app.service.cleanup(host.name, remove=False) == (orphan.name,)
         assert orphan.is_dir()
-        assert app.service.cleanup(host.name, remove=True) == found
+        assert app.service.cleanup(host.name, remove=True) == (orphan.name,)
+        assert not orphan.exists()
         assert app.service.cleanup(host.name, remove=False) == ()
-    assert not orphan.exists()
+        assert foreign.name in app.service.cleanup(host.name, remove=False, foreign=True)
+        assert foreign.is_dir()
+        app.service.cleanup(host.name, remove=True, foreign=True)
+    assert not foreign.exists()
     assert stranger.is_dir()
-    assert kept <= list_generations(host)
+    assert list_generations(host) == kept
     await_served(host, current)
-    stranger.rmdir()
 
 
 def test_two_generations_stay_on_the_host(site: Site, host: Host) -> None:
@@ -228,6 +227,19 @@ def test_a_host_that_left_the_inventory_is_said_so_by_resume(site: Site, host: H
 def folder(host: Host) -> Path:
     """Where Ottr keeps its generations on the host."""
     return host.nginx.key.with_name(f"{host.nginx.key.name}.ottr")
+
+
+def current_label(host: Host) -> str:
+    """Label of what the host's service reads."""
+    return (folder(host) / "current").readlink().name
+
+
+def make_generation(host: Host, name: str) -> Path:
+    """A folder with a key among the generations, which no rotation of this site has made."""
+    made = folder(host) / name
+    made.mkdir(exist_ok=True)
+    (made / "privkey.pem").write_text("a key of a rotation that nobody knows\n")
+    return made
 
 
 def list_generations(host: Host) -> set[str]:

@@ -206,6 +206,42 @@ def test_a_certificate_of_another_key_is_refused(machine: Machine, host: LinuxHo
     assert not machine.nginx.key.is_symlink()
 
 
+@pytest.mark.parametrize("key_type", [KeyType.EC256, KeyType.EC384, KeyType.RSA2048, KeyType.RSA3072])
+@pytest.mark.parametrize("form", [["pkey"], ["pkey", "-traditional"], ["pkcs8", "-topk8", "-nocrypt"]])
+def test_a_pair_is_known_in_every_form_of_the_key(
+    machine: Machine, log_in: LogIn, key_type: KeyType, form: list[str]
+) -> None:
+    host = log_in({"service": "files", "test_command": [], "reload_command": []})
+    wanted = replace(request(), key_type=key_type)
+    issued = issue(host.create_csr(wanted))
+    key = folder_of(machine) / "ottr-test-1" / "privkey.pem"
+    text = subprocess.run(["openssl", *form, "-in", str(key)], capture_output=True, text=True, check=True).stdout
+    key.write_text(f"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n{text}")
+    host.install(wanted, issued)
+    assert is_pair(machine.nginx.fullchain, machine.nginx.key)
+
+
+def test_a_key_that_is_cut_off_or_not_private_makes_no_pair(machine: Machine, host: LinuxHost) -> None:
+    issued = issue(host.create_csr(request()))
+    key = folder_of(machine) / "ottr-test-1" / "privkey.pem"
+    whole = key.read_text()
+    public = subprocess.run(["openssl", "pkey", "-in", str(key), "-pubout"], capture_output=True, text=True, check=True)
+    for broken in (whole.rpartition("-----END")[0], whole.partition("\n")[2], public.stdout, issued.leaf_pem):
+        key.write_text(broken)
+        with pytest.raises(KeyLost):
+            host.install(request(), issued)
+    assert not machine.nginx.key.is_symlink()
+
+
+def test_a_key_that_was_cut_off_while_it_was_made_is_made_anew(machine: Machine, host: LinuxHost) -> None:
+    host.create_csr(request())
+    folder = folder_of(machine) / "ottr-test-1"
+    (folder / "csr.pem").unlink()
+    (folder / "privkey.pem").write_text((folder / "privkey.pem").read_text()[:100])
+    host.install(request(), issue(host.create_csr(request())))
+    assert is_pair(machine.nginx.fullchain, machine.nginx.key)
+
+
 def test_text_that_is_no_certificate_is_refused(host: LinuxHost) -> None:
     host.create_csr(request())
     with pytest.raises(DeviceRejected, match="cannot be parsed"):
@@ -223,11 +259,10 @@ def test_a_lost_key_is_reported_as_such(machine: Machine, host: LinuxHost, loss:
         key.unlink()
     else:
         key.write_text("garbage")
+    host.arm(request(), Facts(), 60)
     with pytest.raises(KeyLost):
         host.install(request(), issued)
-    if loss == "folder":
-        with pytest.raises(KeyLost):
-            host.arm(request(), Facts(), 60)
+    host.disarm(request())
     assert machine.served() == first
 
 
@@ -329,6 +364,7 @@ def test_the_dead_man_takes_the_host_back(machine: Machine, host: LinuxHost) -> 
     before, first = host.inspect(), machine.served()
     issued = issue(host.create_csr(request()))
     host.arm(request(), before, 600)
+    host.install(request(), issued)
     host.arm(request(), before, 1)
     host.install(request(), issued)
     wait_until(lambda: (folder_of(machine) / "ottr-test-1" / "fired").exists())
@@ -342,9 +378,27 @@ def test_the_dead_man_takes_the_host_back(machine: Machine, host: LinuxHost) -> 
     assert timers(machine) == []
 
 
+def test_the_timer_is_there_before_anything_is_bound(machine: Machine, log_in: LogIn) -> None:
+    witness = f"{folder_of(machine)}/ottr-test-1/armed"
+    host = log_in({"test_command": ["test", "-s", witness]})
+    issued = issue(host.create_csr(request()))
+    with pytest.raises(DeviceRejected, match="own test"):
+        host.install(request(), issued)
+    (folder_of(machine) / "ottr-test-1" / "deadman.sh").mkdir()
+    host.arm(request(), Facts(), 600)
+    with pytest.raises(DeviceRejected, match="cannot write to"):
+        host.install(request(), issued)
+    assert host.inspect().bound == "original"
+    (folder_of(machine) / "ottr-test-1" / "deadman.sh").rmdir()
+    host.install(request(), issued)  # after a failure the timer is still owed
+    host.disarm(request())
+    wait_served(machine, issued)
+
+
 def test_a_timer_without_its_licence_does_nothing(machine: Machine, host: LinuxHost) -> None:
     issued = rotate(host, 1)
     host.arm(request(), Facts(), 600)
+    host.install(request(), issued)
     program = str(folder_of(machine) / "ottr-test-1" / "deadman.sh")
     subprocess.run(["sh", program, "0", "another nonce"], check=True)
     host.disarm(request())
@@ -356,8 +410,8 @@ def test_disarmed_in_time_the_host_stays(machine: Machine, host: LinuxHost) -> N
     host.disarm(request())
     issued = issue(host.create_csr(request()))
     host.arm(request(), Facts(), 600)
-    wait_until(lambda: len(timers(machine)) > 0)
     host.install(request(), issued)
+    wait_until(lambda: len(timers(machine)) > 0)
     host.disarm(request())
     host.disarm(request())
     wait_until(lambda: timers(machine) == [])
@@ -365,8 +419,10 @@ def test_disarmed_in_time_the_host_stays(machine: Machine, host: LinuxHost) -> N
 
 
 def test_cleanup_takes_an_armed_timer_along(machine: Machine, host: LinuxHost) -> None:
-    host.create_csr(request())
     host.arm(request(), Facts(), 600)
+    rotate(host, 1)
+    wait_until(lambda: len(timers(machine)) > 0)
+    host.rollback(request(), Facts())
     host.cleanup(frozenset({"ottr-test-1"}))
     wait_until(lambda: timers(machine) == [])
     assert host.labels() == frozenset()

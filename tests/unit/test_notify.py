@@ -166,3 +166,18 @@ def test_one_channel_that_fails_does_not_keep_the_other_from_telling(caplog: pyt
 
 def test_without_a_channel_nobody_is_told() -> None:
     build_notifier(NotifySettings(), render).notify(Event(EventKind.FAILED, AT, "run1", (STRANDED,)))
+
+
+class _Broken:
+    label = "notify.broken"
+
+    def send(self, body: bytes) -> None:
+        raise AttributeError(f"a mistake of ours, with {body!r} in its text")
+
+
+def test_a_mistake_of_a_channel_does_not_stop_the_run_it_tells_of(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        ChannelNotifier((_Broken(),), frozenset({"failed"}), render).notify(
+            Event(EventKind.FAILED, AT, "run1", (STRANDED,))
+        )
+    assert caplog.messages == ["notify.broken: nobody was told of failed: AttributeError"]

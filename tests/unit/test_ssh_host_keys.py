@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from ottr.errors import HostKeyRefused
-from ottr.transports.host_keys import ALGORITHMS, HostKey, HostKeyCheck, check_pins, load_known_hosts, parse_known_hosts
+from ottr.transports.host_keys import (
+    ALGORITHMS,
+    HostKey,
+    HostKeyCheck,
+    build_known_hosts,
+    check_pins,
+    load_known_hosts,
+    parse_known_hosts,
+)
 
 ED = HostKey("ssh-ed25519", b"ed25519 blob")
 RSA = HostKey("ssh-rsa", b"rsa blob")
@@ -20,7 +28,7 @@ def line(names: str, key: HostKey, marker: str = "") -> str:
 
 
 def check(text: str, name: str = "fw1.example.com", port: int = 22, pins: tuple[str, ...] = ()) -> HostKeyCheck:
-    return HostKeyCheck(name, port, parse_known_hosts(text), pins)
+    return HostKeyCheck(name, port, build_known_hosts(parse_known_hosts(text)), pins)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +155,7 @@ def test_a_pin_that_is_no_fingerprint_is_refused(pin: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_empty_and_one_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    assert load_known_hosts([tmp_path / "none"]) == ()
+    assert load_known_hosts([tmp_path / "none"]).lines == ()
     with pytest.raises(HostKeyRefused, match="cannot be read"):
         load_known_hosts([tmp_path])
 
@@ -155,6 +163,16 @@ def test_a_file_that_is_not_there_is_empty_and_one_that_cannot_be_read_is_an_err
 def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     file = tmp_path / "known_hosts"
     file.write_text(line("fw1", ED))
-    assert len(load_known_hosts([file])) == 1
+    assert len(load_known_hosts([file]).lines) == 1
     file.write_text(line("fw1", ED) + line("fw2", RSA))
-    assert len(load_known_hosts([file])) == 2
+    assert len(load_known_hosts([file]).lines) == 2
+
+
+def test_every_kind_of_line_about_a_host_is_found_in_the_order_of_the_files(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    names = ("*.example.com", "FW1.example.com,fw1.example.com", "other", "fw1.example.com")
+    keys = [HostKey("ssh-ed25519", str(number).encode()) for number in range(4)]
+    first.write_text("".join(line(name, key) for name, key in zip(names[:2], keys[:2], strict=True)))
+    second.write_text("".join(line(name, key) for name, key in zip(names[2:], keys[2:], strict=True)))
+    found = HostKeyCheck("fw1.example.com", 22, load_known_hosts([first, second])).known()
+    assert found == (keys[0], keys[1], keys[3])
