@@ -109,6 +109,34 @@ def test_rollback_before_and_after_commit():
         assert site.serves(issued)
 
 
+PROFILE = "/config/shared/ssl-tls-service-profile/entry[@name='management']"
+
+
+def test_rollback_leaves_alone_what_somebody_has_bound_since():
+    request = make_request()
+    with run_site() as site:
+        issued = site.issue(request)
+        other = site.rotate("ottr-abcd-2")
+        with site.open() as driver:
+            before = driver.inspect()
+            driver.install(request, issued)
+            driver._client.set(PROFILE, *_elements(certificate="management-first"))
+            driver._commit()
+            driver.rollback(request, before)
+            assert driver.inspect().bound == "management-first"
+        assert not site.serves(other)
+
+
+def test_cleanup_keeps_what_is_served_although_another_binding_is_pending():
+    with run_site() as site:
+        issued = site.rotate()
+        with site.open() as driver:
+            driver._client.set(PROFILE, *_elements(certificate="management-first"))
+            driver.cleanup(frozenset({"ottr-abcd-1"}))
+            assert "delete" not in site.requests()
+        assert site.serves(issued)
+
+
 def test_cleanup_removes_exactly_the_labels():
     with run_site() as site:
         site.rotate("ottr-abcd-1")
@@ -265,6 +293,8 @@ def test_template_is_committed_and_pushed(stack, profile):
             assert firewall.wait_until_idle()
             assert firewall.served_fingerprint() == parse_certificate(before.leaf_pem).sha256
         assert site.simulator.served_fingerprint() == panorama
+        imports = [entry for entry in site.simulator.requests if entry.operation == "import"]
+        assert {entry.parameters["target-tpl"] for entry in imports} == {"branch"}
 
 
 def test_push_that_fails_on_the_firewall_is_a_failure():
