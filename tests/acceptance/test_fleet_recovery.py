@@ -261,6 +261,9 @@ def replace_by_hand(host: Host) -> None:
     subprocess.run(nginx.reload_command, check=True)
     new = x509.load_pem_x509_certificate(nginx.fullchain.read_bytes()).serial_number
     await_true(lambda: int(served(host).serial, 16) == new, "nginx did not take the new files")
+    master = nginx.process.pid
+    children = Path(f"/proc/{master}/task/{master}/children")
+    await_true(lambda: len(children.read_text().split()) == 1, "nginx's former worker did not go")
 
 
 def fetch_status(pebble: Pebble, serial: str) -> str:

@@ -121,7 +121,9 @@ def test_rollback_leaves_alone_what_somebody_has_bound_since():
             before = driver.inspect()
             driver.install(request, issued)
             driver._client.set(PROFILE, *_elements(certificate="management-first"))
-            driver._commit()
+        site.simulator.foreign_commit()
+        assert site.simulator.wait_until_idle()
+        with site.open() as driver:
             driver.rollback(request, before)
             assert driver.inspect().bound == "management-first"
         assert not site.serves(other)

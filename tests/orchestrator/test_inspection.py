@@ -240,3 +240,12 @@ def test_what_was_seen_before_a_rotation_ended_is_no_drift_after_it(world):
     view = load_view(stores.journal, stores.certificates, stores.schedules)
     assert view.situation("web1", forced=False).served_sha256 is None
     assert world.run().reason == Reason.NOT_DUE
+
+
+def test_a_worker_that_is_about_to_go_is_no_drift(world):
+    """One more connection with the former certificate just after a reload; half a second later it is gone."""
+    rotated(world)
+    world.device.serves_stale = True
+    around = replace(world.surroundings(), wait=lambda seconds: setattr(world.device, "serves_stale", False))
+    [result] = verify(world.target, around)
+    assert result.status is ServedStatus.OK
