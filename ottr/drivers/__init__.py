@@ -48,7 +48,10 @@ class DeadMan(Protocol):
     """Optional: the device goes back to its former certificate by itself unless told otherwise in time."""
 
     def arm(self, request: CertificateRequest, before: Facts, seconds: int) -> None:
-        """Before binding: go back to ``before`` in so many seconds. Arming again starts the time anew."""
+        """Before binding: go back to ``before`` in so many seconds. Arming again starts the time anew.
+
+        It may be carried out by the next ``install``, as long as that is before anything is bound.
+        """
 
     def disarm(self, request: CertificateRequest) -> None:
         """After verification: stay. Harmless when nothing is armed."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,25 @@ def test_a_change_that_is_going_on_is_waited_for(machine: Machine, options: Opti
     wait_until(lambda: machine.served() == serial(issued.leaf_pem))
 
 
+@pytest.mark.parametrize("command", ["test_command", "reload_command"])
+def test_cut_off_in_the_services_own_command_it_is_run_again(machine: Machine, options: Options, command: str) -> None:
+    host = LinuxHost(LocalShell(), options)
+    deadly = ("sh", "-c", "kill -s KILL 0")
+    tested = command == "test_command"
+    dying = replace(options, test_command=deadly) if tested else replace(options, reload_command=deadly)
+    cut_off = LinuxHost(LocalShell(), dying)
+    before, first = host.inspect(), machine.served()
+    issued = issue(host.create_csr(request()))
+    with pytest.raises(DriverError):
+        cut_off.install(request(), issued)
+    host.install(request(), issued)
+    wait_until(lambda: machine.served() == serial(issued.leaf_pem))
+    with pytest.raises(DriverError):
+        cut_off.rollback(request(), before)
+    host.rollback(request(), before)
+    wait_until(lambda: machine.served() == first)
+
+
 def rotate(host: LinuxHost, number: int) -> IssuedCertificate:
     issued = issue(host.create_csr(request(number)))
     host.install(request(number), issued)
@@ -254,6 +274,10 @@ class Steps:
         host.arm(request(2), Facts(bound="ottr-test-1"), 600)
         self.install(2)(host)
 
+    def prepare_armed(self, host: LinuxHost) -> None:
+        self.prepare(1)(host)
+        self.armed_install(host)
+
     def unarmed(self, host: LinuxHost) -> None:
         host.disarm(request(2))
         self.serves("ottr-test-2", 2)(host)
@@ -279,7 +303,7 @@ def _script(scene: Scene, act: str) -> tuple[Act, Act, Act]:
         ),
         "armed install": (steps.prepare(1), steps.armed_install, steps.unarmed),
         "disarm": (
-            lambda host: (steps.prepare(1)(host), steps.armed_install(host)),
+            steps.prepare_armed,
             lambda host: host.disarm(request(2)),
             steps.unarmed,
         ),

@@ -105,7 +105,7 @@ def test_key_that_expires_before_any_operation(operation):
     with run_site(settings=Settings(key_lifetime_minutes=60)) as site:
         site.simulator.faults.arm("token_expires", operation)
         assert site.serves(site.rotate())
-        assert site.requests().count("keygen") == 3
+        assert 3 <= site.requests().count("keygen") <= 4  # the restart may swallow the answer to one
 
 
 def test_refused_key_is_tried_once_again_only():
