@@ -17,6 +17,8 @@ from ottr.errors import VerificationError
 from ottr.model import Endpoint, IssuedCertificate, Waiter
 
 HANDSHAKE_TIMEOUT_S = 10.0
+FIRST_PAUSE_S = 0.02
+"""What a service needs at least to hand over to its new workers: a look before that is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,7 @@ class Probe:
         expected = x509.parse_certificate(issued.leaf_pem)
         deadline = time.monotonic() + timeout_s
         for endpoint in endpoints:
-            pause_s = 0.02
-            while (problem := self._difference(endpoint, expected)) and time.monotonic() < deadline:
-                self._wait(pause_s)
-                pause_s = min(pause_s * 2, 1.0)
+            problem = self._await_exactly(endpoint, expected, deadline)
             if problem:
                 raise VerificationError(
                     f"{endpoint}: {problem}",
@@ -89,6 +88,18 @@ class Probe:
         served = self.observe(endpoint)
         return served.certificate is not None and served.certificate.der == leaf.der and not served.problem
 
+    def _await_exactly(self, endpoint: Endpoint, expected: x509.Certificate, deadline: float) -> str:
+        """Glance until the certificate is there, then look closely; return what is wrong at the end, else nothing."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self._wait(pause_s)
+            over = time.monotonic() >= deadline
+            if over or _glance(endpoint) == expected.der:
+                problem = self._difference(endpoint, expected)
+                if over or not problem:
+                    return problem
+            pause_s = min(pause_s * 1.5, 1.0)
+
     def _difference(self, endpoint: Endpoint, expected: x509.Certificate) -> str:
         served = self.observe(endpoint)
         if served.certificate is None:
@@ -112,6 +123,14 @@ class Probe:
 
     def _trust_key(self) -> tuple[str, int]:
         return ("", 0) if self._trust is None else (str(self._trust), self._trust.stat().st_mtime_ns)
+
+
+def _glance(endpoint: Endpoint) -> bytes:
+    """DER of what is served now, trusted or not; empty: no handshake came about."""
+    try:
+        return _handshake(endpoint, _anything()).der
+    except (OSError, ValueError):
+        return b""
 
 
 def _handshake(endpoint: Endpoint, context: ssl.SSLContext) -> x509.Certificate:

@@ -181,6 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Turns bytes into Request and Response into bytes."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def __init__(self, connection: socket.socket, answer: Answer) -> None:
         self._answer = answer

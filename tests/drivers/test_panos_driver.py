@@ -155,6 +155,13 @@ def test_cleanup_removes_exactly_the_labels():
         assert site.serves(last)
 
 
+def test_labels_are_those_of_ottr_alone():
+    with run_site() as site:
+        site.rotate("ottr-abcd-1")
+        with site.open() as driver:
+            assert driver.labels() == {"ottr-abcd-1"}
+
+
 def test_cleanup_keeps_what_another_profile_uses():
     with run_site() as site:
         site.rotate("ottr-abcd-1")

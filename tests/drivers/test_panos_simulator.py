@@ -595,3 +595,11 @@ class TestUnconfirmed:
                 wire.generate("a")
                 answer = wire.export("a", vsys="vsys1")
                 assert (answer.headers.get("content-disposition") == "attachment; filename=a.req") is found
+
+
+def test_names_alone_are_read_by_their_attribute(wire: Wire) -> None:
+    """As pan-os-python's ``name_only`` asks: nothing else of the entries is sent."""
+    wire.prepare("ottr-1")
+    entries = wire.config("get", f"{CERTIFICATES}/entry/@name").root.findall("result/entry")
+    assert "ottr-1" in {entry.get("name") for entry in entries}
+    assert all(len(entry) == 0 and set(entry.attrib) == {"name"} for entry in entries)

@@ -40,14 +40,18 @@ Edit = Callable[[State, Element, Path, Mapping[str, str]], None]
 
 def read(state: State, form: Mapping[str, str], *, running: bool) -> Response:
     """``get`` reads the candidate, ``show`` the running configuration."""
-    path = parse_xpath(needed(form, "xpath"))
+    xpath = needed(form, "xpath")
+    names_only = xpath.endswith("/entry/@name")
+    path = parse_xpath(xpath.removesuffix("/@name") if names_only else xpath)
     root = state.configuration.running if running else state.configuration.candidate
     found = [root] if not path else find_all(root, path)
+    if names_only:
+        found = [Element("entry", {"name": node.get("name", "")}) for node in found]
     if not found and running:
         raise Refusal(7, "No such node")
     if not found:
         return success("<result/>", code=7)
-    shown = found if running else [annotate(node, path, state.configuration.of(None)) for node in found]
+    shown = found if running or names_only else [annotate(node, path, state.configuration.of(None)) for node in found]
     count = "" if running else f' total-count="{len(found)}" count="{len(found)}"'
     return success(f"<result{count}>{''.join(map(write_xml, shown))}</result>", code=None if running else 19)
 
