@@ -55,7 +55,7 @@ def rotate(
     issued = rotation.order(lambda: issue(_issue_request(csr, request, route, before), rotation))
     _check_pair(csr, issued)
     with _restored(sessions, rotation, request, before), sessions() as driver:
-        _arm(driver, request, before, route.dead_man_s)
+        rotation.armed = _arm(driver, request, before, route.dead_man_s)
         rotation.install(lambda: driver.install(request, issued))
         rotation.verify(issued, route.endpoints, lambda: _verify(probe, driver, request, issued, route))
     return Outcome.ROTATED
@@ -72,9 +72,11 @@ def _restored(sessions: Sessions, rotation: Rotation, request: CertificateReques
         try:
             with sessions() as driver:
                 rotation.roll_back(lambda: driver.rollback(request, before))
-        except (DeviceUnreachable, DeviceLeased, JournalError):
-            raise  # out of reach: the dead-man timer and the next run put it right; or done, but not written
+        except (DeviceLeased, JournalError):
+            raise  # it is another one's; or done, but not written
         except Exception as failure:
+            if isinstance(failure, DeviceUnreachable) and (rotation.armed or not rotation.touched):
+                raise  # the dead-man timer and the next run put it right
             raise RollbackFailed(
                 f"{error}; then the former certificate could not be bound again: {failure}",
                 hint="look at the device now: `ottr verify` shows what it serves, `ottr rollback` tries again",
@@ -101,9 +103,12 @@ def _check_pair(csr: SigningRequest, issued: IssuedCertificate) -> None:
         )
 
 
-def _arm(driver: Driver, request: CertificateRequest, before: Facts, seconds: int) -> None:
-    if seconds and isinstance(driver, DeadMan):
-        driver.arm(request, before, seconds)
+def _arm(driver: Driver, request: CertificateRequest, before: Facts, seconds: int) -> bool:
+    """Tell whether the device goes back by itself from now on."""
+    if not seconds or not isinstance(driver, DeadMan):
+        return False
+    driver.arm(request, before, seconds)
+    return True
 
 
 def _verify(

@@ -47,11 +47,18 @@ class Rotation:
         self.record = record
         self.reached = ""
         self.rolled_back = False
+        self.armed = False
+        """The device goes back by itself."""
 
     @property
     def request(self) -> CertificateRequest:
         """What the device is asked for."""
         return CertificateRequest(self.record.label, self.record.dns_names, self.record.key_type)
+
+    @property
+    def touched(self) -> bool:
+        """Whether this run has begun to bind."""
+        return self.reached in (Step.INSTALL, Step.VERIFY)
 
     def written(self, step: Step, kind: Callable[..., Value]) -> Value:
         """The value the journal has of a step. Raises LookupError when there is none."""

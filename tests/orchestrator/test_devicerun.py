@@ -171,6 +171,22 @@ def test_a_device_lost_between_bind_and_verify_is_unreachable_not_stranded(world
     assert world.issuer.issued == 1
 
 
+def test_without_a_dead_man_a_device_lost_in_mid_install_needs_a_human(world):
+    """It may serve what was never verified, and nobody can tell it to go back."""
+    world.reroute(dead_man_s=0)
+
+    def happen(act: str) -> None:
+        if act == "verify" or (act == "connect" and "verify" in world.trouble.acts):
+            raise DeviceUnreachable("gone")
+
+    world.trouble.happen = happen
+    assert world.run().outcome is Outcome.STRANDED
+    world.trouble.happen = lambda act: None
+    world.surroundings().stores.schedules.release("web1")
+    assert world.run().outcome is Outcome.ROTATED
+    assert world.issuer.issued == 1
+
+
 def test_a_lost_key_abandons_the_rotation_and_the_next_run_begins_anew(world):
     world.trouble.happen = failing("install", KeyLost())
     assert world.run().error.kind == "KeyLost"
