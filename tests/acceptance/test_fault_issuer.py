@@ -159,6 +159,7 @@ def test_a_name_the_ca_refuses_is_the_ca_s_word(site: Site, host: Host, tmp_path
 def test_an_order_that_becomes_invalid_is_given_up_and_the_key_is_not(site: Site, host: Host, proxy: Proxy) -> None:
     """Somebody takes the TXT value away before the CA looks."""
     former = site.begin(host)
+    site.add_unproven_name(host)
     counter = Counter(site.lab)
 
     def take_away(request: Request) -> Reply:
@@ -180,6 +181,7 @@ def test_an_order_that_becomes_invalid_is_given_up_and_the_key_is_not(site: Site
 
 def test_a_dns_server_that_is_down_is_named(site: Site, host: Host) -> None:
     former = site.begin(host)
+    site.add_unproven_name(host)
     counter = Counter(site.lab)
     bind = site.lab.bind
 
@@ -196,6 +198,7 @@ def test_a_dns_server_that_is_down_is_named(site: Site, host: Host) -> None:
 
 def test_a_dns_server_that_refuses_the_key_is_named(site: Site, host: Host) -> None:
     former = site.begin(host)
+    site.add_unproven_name(host)
     counter = Counter(site.lab)
     good = dict(site.solver["options"])
 
@@ -212,6 +215,7 @@ def test_a_dns_server_that_refuses_the_key_is_named(site: Site, host: Host) -> N
 
 def test_a_server_that_never_gets_the_value_is_named(site: Site, host: Host, tmp_path: Path) -> None:
     former = site.begin(host)
+    site.add_unproven_name(host)
     counter = Counter(site.lab)
     bind = site.lab.bind
 
@@ -233,6 +237,7 @@ def test_a_server_that_never_gets_the_value_is_named(site: Site, host: Host, tmp
 def test_what_a_dead_dns_server_kept_is_removed_by_the_next_run(site: Site, host: Host, proxy: Proxy) -> None:
     """BIND ends when the TXT value is there, and keeps it; the CA sees nothing, the next order has another value."""
     former = site.begin(host)
+    site.add_unproven_name(host)
     counter = Counter(site.lab)
     bind = site.lab.bind
 
