@@ -26,8 +26,16 @@
     │  ├─ VerificationError          an endpoint serves something else
     │  ├─ HookFailed
     │  ├─ DeviceLeased               another orchestrator works on the device
+    │  │  └─ LeaseLost               it took the device over from this one
     │  └─ RollbackFailed             needs a human
     ├─ JournalError                  state cannot be trusted; the whole run stops
+    ├─ AuthorityError                the private CA could not do what was asked
+    │  ├─ RequestRefused             the CSR, its key or its profile is not what the CA signs
+    │  │  └─ NameRefused             a name is not one the requester may have
+    │  ├─ UnknownCertificate         no such certificate or issuer
+    │  ├─ StatusConflict             revoked already, or not on hold
+    │  ├─ KeyUnavailable             a key of the CA cannot be opened: passphrase, mode, token
+    │  └─ StoreError                 the CA's database cannot be trusted
     └─ LabError                      a part of the lab did not start; its log says why
 
 Messages say what happened, hints what to do next; neither ever holds a secret. Drivers raise only
@@ -196,12 +204,44 @@ class DeviceLeased(RotationError):
     default_hint = "wait for it to end, or `ottr release HOST` when it is known to be dead"
 
 
+class LeaseLost(DeviceLeased):
+    """Another orchestrator has taken the device over: whatever is left to be done is its business."""
+
+
 class RollbackFailed(RotationError):
     """The device could not be brought back to its former certificate; a human is needed."""
 
 
 class JournalError(OttrError):
     """The state database cannot be trusted; the run stops."""
+
+
+class AuthorityError(OttrError):
+    """The private CA could not do what was asked."""
+
+
+class RequestRefused(AuthorityError):
+    """The CA does not sign this request."""
+
+
+class NameRefused(RequestRefused):
+    """A name is not one the requester may have."""
+
+
+class UnknownCertificate(AuthorityError):
+    """The CA has no such certificate."""
+
+
+class StatusConflict(AuthorityError):
+    """The status of the certificate does not allow it: revoked already, or not on hold."""
+
+
+class KeyUnavailable(AuthorityError):
+    """A key of the CA cannot be opened."""
+
+
+class StoreError(AuthorityError):
+    """The database of the CA cannot be trusted."""
 
 
 class LabError(OttrError):

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Authorizations and their challenges (RFC 8555 sections 7.5, 8)."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from ottr.ca.acme.accounts import check_rate
+from ottr.ca.acme.exchange import Ask, Reply
+from ottr.ca.acme.problems import Problem, malformed, missing, unauthorized
+from ottr.ca.acme.records import Authorization, Identifier, find_account, find_authorization
+from ottr.ca.acme.schema import authorization as table
+from ottr.ca.acme.settings import AcmeSettings
+from ottr.ca.acme.status import OPEN, read_authorization_status
+from ottr.ca.acme.validation import Look, offer, validate
+from ottr.ca.authority import Authority
+
+_LOG = logging.getLogger(__name__)
+_PATIENCE_S = 0.3
+"""How long the answer to a challenge waits for the look, which mostly takes less: the client then need not poll."""
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_BY_ID = table.c.id == sa.bindparam("key")
+_REUSABLE = table.select().where(
+    table.c.account_id == sa.bindparam("account"),
+    table.c.kind == sa.bindparam("name_kind"),
+    table.c.value == sa.bindparam("name"),
+    table.c.wildcard == sa.bindparam("wild"),
+    table.c.status == "valid",
+    table.c.expires > sa.bindparam("until"),
+)
+_INSERT = table.insert()
+
+
+class Authorizations:
+    """The authorization and challenge endpoints. ``close`` ends the looks."""
+
+    def __init__(self, authority: Authority, settings: AcmeSettings) -> None:
+        self._authority = authority
+        self._settings = settings
+        self._looks = ThreadPoolExecutor(settings.validation.workers, "acme-validation")
+        self._running: dict[str, Future[None]] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Begin no more looks, and wait for those that run."""
+        self._looks.shutdown(wait=True, cancel_futures=True)
+
+    def resume(self) -> None:
+        """Look again where a process died while it looked."""
+        with self._authority.database.read() as connection:
+            rows = [Authorization(*row) for row in connection.execute(table.select().where(_IN_WORK))]
+        for found in rows:
+            for kind, challenge in found.challenges.items():
+                if challenge["status"] == "processing":
+                    self._start(found, kind)
+
+    def read(self, ask: Ask, authorization_id: str) -> Reply:
+        """Read, or deactivate (section 7.5.2)."""
+        found = self._get(ask, authorization_id)
+        if ask.payload is not None:
+            if ask.payload.get("status") != "deactivated":
+                raise malformed("an authorization can be changed to deactivated only")
+            found = self._change(found, OPEN, status="deactivated")
+        return self._answer(ask, found)
+
+    def read_challenge(self, ask: Ask, authorization_id: str, kind: str) -> Reply:
+        """Read, or have it looked at when the payload is ``{}`` (section 7.5.1)."""
+        found = self._get(ask, authorization_id)
+        if kind not in found.challenges:
+            raise missing("challenge")
+        if ask.payload is not None and found.status == "pending":
+            if found.expires <= self._authority.clock():
+                raise malformed("the authorization has expired")
+            self._limit(found)
+            found = self._look(found, kind)
+        link = f'<{ask.url(f"/authz/{found.id}")}>;rel="up"'
+        return Reply(200, _write_challenge(ask, found, kind), links=(link,))
+
+    def find_reusable(self, connection: sa.Connection, account_id: str, name: Identifier) -> str:
+        """A valid authorization that counts for a new order; empty: none."""
+        if not self._settings.reuse_authorizations:
+            return ""
+        base, wildcard = _split(name)
+        values = {"account": account_id, "name_kind": name.kind, "name": base, "wild": wildcard}
+        until = self._authority.clock() + timedelta(seconds=self._settings.order_lifetime_s)
+        row = connection.execute(_REUSABLE, {**values, "until": until}).first()
+        return "" if row is None else str(row.id)
+
+    def insert(self, connection: sa.Connection, authorization_id: str, account_id: str, name: Identifier) -> None:
+        """Make one for a new order."""
+        base, wildcard = _split(name)
+        kinds = offer(name.kind, wildcard=wildcard, settings=self._settings.validation)
+        row = Authorization(
+            id=authorization_id,
+            account_id=account_id,
+            kind=name.kind,
+            value=base,
+            wildcard=wildcard,
+            status="pending",
+            token=secrets.token_urlsafe(32),
+            challenges={kind: {"status": "pending"} for kind in kinds},
+            expires=self._authority.clock() + timedelta(seconds=self._settings.order_lifetime_s),
+            failed_at=None,
+        )
+        connection.execute(_INSERT, asdict(row))
+
+    def _get(self, ask: Ask, authorization_id: str) -> Authorization:
+        with self._authority.database.read() as connection:
+            found = find_authorization(connection, authorization_id)
+        if found is None:
+            raise missing("authorization")
+        if found.account_id != ask.owner.id:
+            raise unauthorized("this authorization is another account's")
+        return found
+
+    def _limit(self, found: Authorization) -> None:
+        rate = self._settings.limits.failures
+        if rate is not None:
+            where = (table.c.account_id == found.account_id) & (table.c.value == found.value)
+            with self._authority.database.read() as connection:
+                times = (where, table.c.failed_at)
+                check_rate(connection, rate, self._authority, times, f"failed validations of {found.value}")
+
+    def _look(self, found: Authorization, kind: str) -> Authorization:
+        future = self._start(found, kind)
+        try:
+            future.result(_PATIENCE_S)
+        except TimeoutError:
+            challenges = {**found.challenges, kind: {"status": "processing"}}
+            return self._change(found, ("pending",), status="processing", challenges=challenges)
+        except Exception as error:
+            raise Problem("serverInternal", "the look at the challenge died; ask again") from error
+        with self._authority.database.read() as connection:
+            return find_authorization(connection, found.id) or found
+
+    def _start(self, found: Authorization, kind: str) -> Future[None]:
+        """One look at a time for an authorization in this process."""
+        with self._lock:
+            if found.id not in self._running:
+                self._running[found.id] = self._looks.submit(self._work, found, kind)
+            return self._running[found.id]
+
+    def _work(self, found: Authorization, kind: str) -> None:
+        try:
+            problem = self._validate(found, kind)
+            self._record(found, kind, problem)
+        except Exception:
+            _LOG.exception("the look at %s of %s died", kind, found.value)
+            raise
+        finally:
+            with self._lock:
+                self._running.pop(found.id, None)
+
+    def _validate(self, found: Authorization, kind: str) -> Problem | None:
+        with self._authority.database.read() as connection:
+            account = find_account(connection, found.account_id)
+        if account is None or account.status != "valid":
+            return unauthorized("the account is not valid any more")
+        try:
+            validate(kind, Look(found.identifier, found.token, account.thumbprint), self._settings.validation)
+        except Problem as problem:
+            problem.identifier = found.identifier.document
+            return problem
+        return None
+
+    def _record(self, found: Authorization, kind: str, problem: Problem | None) -> None:
+        """The one challenge decides; the others go away with it (section 7.1.6)."""
+        now = self._authority.clock()
+        if problem is None:
+            challenge: dict[str, Any] = {"status": "valid", "validated": now.strftime(_TIME)}
+            expires = now + timedelta(seconds=self._settings.authorization_lifetime_s)
+            self._change(found, _LOOKED_AT, status="valid", challenges={kind: challenge}, expires=expires)
+        else:
+            challenge = {"status": "invalid", "error": problem.document}
+            self._change(found, _LOOKED_AT, status="invalid", challenges={kind: challenge}, failed_at=now)
+
+    def _change(self, found: Authorization, from_status: tuple[str, ...], **values: Any) -> Authorization:
+        """Change it unless it has become something else meanwhile; return what it is now."""
+        with self._authority.database.write() as connection:
+            connection.execute(
+                table.update().where(_BY_ID, table.c.status.in_(from_status)).values(**values), {"key": found.id}
+            )
+            return find_authorization(connection, found.id) or found
+
+    def _answer(self, ask: Ask, found: Authorization) -> Reply:
+        document: dict[str, Any] = {
+            "identifier": found.identifier.document,
+            "status": read_authorization_status(found, self._authority.clock()),
+            "expires": found.expires.strftime(_TIME),
+            "challenges": [_write_challenge(ask, found, kind) for kind in found.challenges],
+        }
+        if found.wildcard:
+            document["wildcard"] = True
+        wait = {"Retry-After": "1"} if found.status == "processing" else {}
+        return Reply(200, document, wait)
+
+
+_LOOKED_AT = ("pending", "processing")
+_IN_WORK = table.c.status == "processing"
+
+
+def _write_challenge(ask: Ask, found: Authorization, kind: str) -> dict[str, Any]:
+    url = ask.url(f"/chall/{found.id}/{kind}")
+    return {"type": kind, "url": url, "token": found.token, **found.challenges[kind]}
+
+
+def _split(name: Identifier) -> tuple[str, bool]:
+    wildcard = name.kind == "dns" and name.value.startswith("*.")
+    return (name.value[2:] if wildcard else name.value), wildcard

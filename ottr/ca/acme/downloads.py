@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificates: downloaded with their chain (RFC 8555 section 7.4.2) and revoked (section 7.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ottr.ca import jose
+from ottr.ca.acme.exchange import Ask, Reply
+from ottr.ca.acme.problems import Problem, malformed, missing, unauthorized
+from ottr.ca.acme.records import Account, Authorization
+from ottr.ca.acme.schema import authorization
+from ottr.ca.acme.schema import order as orders
+from ottr.ca.acme.status import read_authorization_status
+from ottr.ca.authority import Authority, parse_row
+from ottr.ca.certificates import find_certificate
+from ottr.ca.jose import JoseError
+from ottr.ca.keys import hash_public_key
+from ottr.ca.model import Certificate, Reason
+from ottr.errors import StatusConflict
+
+_REASONS = frozenset(
+    {
+        Reason.UNSPECIFIED,
+        Reason.KEY_COMPROMISE,
+        Reason.AFFILIATION_CHANGED,
+        Reason.SUPERSEDED,
+        Reason.CESSATION_OF_OPERATION,
+        Reason.PRIVILEGE_WITHDRAWN,
+    }
+)
+"""What a subscriber can know; the others are the CA's to say."""
+
+
+class Downloads:
+    """The certificate and revokeCert endpoints."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+
+    def read(self, ask: Ask, issuer_id: str, serial: str, chain: str = "0") -> Reply:
+        """The PEM chain of a certificate; ``chain`` is the number of an alternate."""
+        ask.read_only()
+        place = f"{issuer_id}/{serial}"
+        owned = sa.select(orders.c.account_id).where(orders.c.certificate == place)
+        with self._authority.database.read() as connection:
+            owner = connection.execute(owned).scalar()
+            found = find_certificate(connection, issuer_id, serial)
+        if owner is None or found is None:
+            raise missing("certificate")
+        if owner != ask.owner.id:
+            raise unauthorized("this certificate is another account's")
+        chains = self._authority.chains(issuer_id)
+        if not chain.isdecimal() or int(chain) >= len(chains):
+            raise missing("chain")
+        links = tuple(
+            f'<{ask.url(f"/cert/{place}")}{f"/{number}" if number else ""}>;rel="alternate"'
+            for number in range(len(chains))
+            if number != int(chain)
+        )
+        body = b"".join(one.public_bytes(Encoding.PEM) for one in (parse_row(found), *chains[int(chain)]))
+        return Reply(links=links, body=body, content_type="application/pem-certificate-chain")
+
+    def revoke(self, ask: Ask) -> Reply:
+        """Revoke for the account that got it, one that holds all its names, or who has its key."""
+        der = _read_der(ask.fields)
+        reason = _read_reason(ask.fields)
+        with self._authority.database.write() as connection:
+            found = self._find(connection, der)
+            if found is None:
+                raise missing("certificate")
+            actor = self._identify(connection, ask, found, der)
+            try:
+                self._authority.revoke_row(connection, found, reason, actor)
+            except StatusConflict as error:
+                raise Problem("alreadyRevoked", "the certificate is revoked already") from error
+        return Reply()
+
+    def _find(self, connection: sa.Connection, der: bytes) -> Certificate | None:
+        """The very certificate, not one that only has its serial."""
+        try:
+            serial = format(x509.load_der_x509_certificate(der).serial_number, "x")
+        except ValueError as error:
+            raise malformed("the certificate cannot be read") from error
+        for issuer in self._authority.issuers():
+            found = find_certificate(connection, issuer.id, serial)
+            if found is not None and found.der == der:
+                return found
+        return None
+
+    def _identify(self, connection: sa.Connection, ask: Ask, found: Certificate, der: bytes) -> str:
+        if ask.account is None:
+            key = x509.load_der_x509_certificate(der).public_key()
+            if hash_public_key(key) != hash_public_key(ask.jwk.key):  # type: ignore[arg-type]  # of a row of ours
+                raise unauthorized("this is not the key of the certificate")
+            return "acme:certificate-key"
+        requester = f"acme:{ask.account.id}"
+        if found.requester != requester and not self._holds(connection, ask.account, found):
+            raise unauthorized("this account neither got the certificate nor holds all its names")
+        return requester
+
+    def _holds(self, connection: sa.Connection, account: Account, found: Certificate) -> bool:
+        now = self._authority.clock()
+        query = authorization.select().where(
+            authorization.c.account_id == account.id, authorization.c.status == "valid"
+        )
+        proofs = [Authorization(*row) for row in connection.execute(query)]
+        held = {
+            f"*.{one.value}" if one.wildcard else one.value
+            for one in proofs
+            if read_authorization_status(one, now) == "valid"
+        }
+        return bool(found.names.texts) and set(found.names.texts) <= held
+
+
+def _read_der(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return jose.decode(fields.get("certificate"), "certificate")
+    except JoseError as error:
+        raise malformed(str(error)) from error
+
+
+def _read_reason(fields: Mapping[str, Any]) -> Reason:
+    code = fields.get("reason", 0)
+    try:
+        reason = Reason.of_code(code) if type(code) is int else None
+    except ValueError:
+        reason = None
+    if reason not in _REASONS:
+        allowed = ", ".join(str(one.code) for one in sorted(_REASONS, key=lambda one: one.code))
+        raise Problem("badRevocationReason", f"reasons a subscriber can give: {allowed}")
+    return reason

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One request: from bytes to a verified asker and payload (RFC 8555 section 6), and the reply."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from ottr.ca import jose
+from ottr.ca.acme.nonces import Nonces
+from ottr.ca.acme.problems import Problem, malformed, unauthorized
+from ottr.ca.acme.records import Account, find_account
+from ottr.ca.jose import AlgorithmError, JoseError, Jwk, Jws
+
+JOSE_TYPE = "application/jose+json"
+MOST_BYTES = 128 * 1024
+_HEADER = frozenset({"alg", "nonce", "url", "jwk", "kid", "typ", "cty"})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request as it came in."""
+
+    method: str
+    path: str
+    """Below the server's prefix, such as ``/new-order``; still percent-encoded."""
+    base: str
+    """URL of the server as the client sees it, without a slash at the end."""
+    body: bytes = b""
+    content_type: str = ""
+    query: str = ""
+    address: str = ""
+    """Of the client."""
+
+    @property
+    def url(self) -> str:
+        """What was asked for."""
+        return f"{self.base}{self.path}" + (f"?{self.query}" if self.query else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes back."""
+
+    status: int = 200
+    document: Any = None
+    """JSON; None: ``body``."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
+    """Values of Link headers."""
+    body: bytes = b""
+    content_type: str = "application/json"
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of the body."""
+        return self.body if self.document is None else json.dumps(self.document, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request whose signature, URL and nonce are good."""
+
+    message: Message
+    jws: Jws = field(repr=False)
+    payload: Mapping[str, Any] | None
+    """None: POST-as-GET, an empty payload."""
+    jwk: Jwk
+    """The key that signed."""
+    account: Account | None
+    """None: the request carried its key."""
+
+    @property
+    def owner(self) -> Account:
+        """The account; only for requests that must have one."""
+        if self.account is None:
+            raise malformed("this request must be signed by an account: kid, not jwk")
+        return self.account
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The payload of a request that must have one."""
+        if self.payload is None:
+            raise malformed("the payload is empty")
+        return self.payload
+
+    def read_only(self) -> None:
+        """Refuse a payload where only POST-as-GET is meant."""
+        if self.payload is not None:
+            raise malformed("this is read with POST-as-GET: an empty payload")
+
+    def url(self, path: str) -> str:
+        """A URL of the server."""
+        return self.message.base + path
+
+
+def read_ask(message: Message, nonces: Nonces, connection: sa.Connection, *, with_key: bool | None) -> Ask:
+    """Verify a POST. ``with_key``: True: signed with jwk, False: with kid, None: either. Raises Problem."""
+    if message.content_type.split(";")[0].strip().lower() != JOSE_TYPE:
+        raise malformed(f"requests have the type {JOSE_TYPE}", 415)
+    try:
+        jws = jose.parse_jws(jose.parse_json(message.body, "the request"))
+        _check_header(jws.header, message, nonces)
+        jwk, account = _find_key(jws.header, message, connection, with_key)
+        jws.verify(jwk)
+        payload = jose.parse_json(jws.payload, "the payload") if jws.payload else None
+    except AlgorithmError as error:
+        raise Problem("badSignatureAlgorithm", str(error), algorithms=jose.ALGORITHMS) from error
+    except JoseError as error:
+        raise malformed(str(error)) from error
+    if account is not None and account.status != "valid":
+        raise unauthorized(f"the account is {account.status}")
+    if not nonces.take(jws.header["nonce"]):
+        raise _bad_nonce()
+    return Ask(message, jws, payload, jwk, account)
+
+
+def _check_header(header: Mapping[str, Any], message: Message, nonces: Nonces) -> None:
+    if set(header) - _HEADER:
+        raise JoseError("the protected header has parameters that are not known")
+    if ("jwk" in header) == ("kid" in header):
+        raise JoseError("the protected header has either jwk or kid")
+    if header["alg"] not in jose.ALGORITHMS:
+        raise AlgorithmError(f"signatures with {header['alg'][:20]!r} are not accepted")
+    if header.get("url") != message.url:
+        raise unauthorized("the url of the protected header is not the URL of the request")
+    if not isinstance(header.get("nonce"), str):
+        raise JoseError("the protected header has no nonce")
+    if not nonces.knows(header["nonce"]):
+        raise _bad_nonce()
+
+
+def _find_key(
+    header: Mapping[str, Any], message: Message, connection: sa.Connection, with_key: bool | None
+) -> tuple[Jwk, Account | None]:
+    if "jwk" in header:
+        if with_key is False:
+            raise JoseError("this request is signed by an account: kid, not jwk")
+        return jose.parse_jwk(header["jwk"]), None
+    if with_key:
+        raise JoseError("this request carries its key: jwk, not kid")
+    prefix, kid = f"{message.base}/acct/", header["kid"]
+    account = None
+    if isinstance(kid, str) and kid.startswith(prefix):
+        account = find_account(connection, kid.removeprefix(prefix))
+    if account is None:
+        raise Problem("accountDoesNotExist", "there is no account with this kid")
+    return jose.parse_jwk(json.loads(account.jwk)), account
+
+
+def _bad_nonce() -> Problem:
+    return Problem("badNonce", "the nonce is not one of this server, too old, or used; take the new one")

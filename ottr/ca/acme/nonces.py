@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Anti-replay nonces (RFC 8555 section 6.5), each good for one request to the process that gave it.
+
+A nonce is a time and some randomness under a MAC, so giving one costs no memory; only those that were used are
+remembered, for as long as they would be good. After a restart the old ones are refused as ``badNonce``, with a fresh
+one, as every client must be ready for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+
+from ottr.ca.jose import JoseError, decode, encode
+
+LIFETIME_S = 3600
+_MAC_SIZE, _BODY_SIZE = 16, 16
+_PER_SECOND = struct.Struct(">Q")
+
+
+class Nonces:
+    """Gives nonces and takes each back once. Safe for threads."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+        self._used: set[bytes] = set()
+        self._order: deque[tuple[int, bytes]] = deque()
+        self._lock = threading.Lock()
+
+    def give(self) -> str:
+        """A fresh one."""
+        body = _PER_SECOND.pack(int(self._clock().timestamp())) + secrets.token_bytes(8)
+        return encode(body + self._mac(body))
+
+    def knows(self, nonce: object) -> bool:
+        """Whether it is one of ours and not too old; says nothing about its use."""
+        return self._read(nonce) is not None
+
+    def take(self, nonce: object) -> bool:
+        """Use it up; False when it is not ours, too old, or used."""
+        body = self._read(nonce)
+        if body is None:
+            return False
+        now = int(self._clock().timestamp())
+        with self._lock:
+            self._forget(now)
+            if body in self._used:
+                return False
+            self._used.add(body)
+            self._order.append((_PER_SECOND.unpack_from(body)[0], body))
+        return True
+
+    def _read(self, nonce: object) -> bytes | None:
+        try:
+            raw = decode(nonce, "the nonce")
+        except JoseError:
+            return None
+        body, mac = raw[:_BODY_SIZE], raw[_BODY_SIZE:]
+        if len(mac) != _MAC_SIZE or not hmac.compare_digest(mac, self._mac(body)):
+            return None
+        age_s = self._clock().timestamp() - _PER_SECOND.unpack_from(body)[0]
+        return body if age_s <= LIFETIME_S else None
+
+    def _forget(self, now: int) -> None:
+        """The queue is in the order of use, not of age: what is too old leaves a little late, never early."""
+        while self._order and self._order[0][0] < now - LIFETIME_S - 1:
+            self._used.discard(self._order.popleft()[1])
+
+    def _mac(self, body: bytes) -> bytes:
+        return hmac.new(self._key, body, hashlib.sha256).digest()[:_MAC_SIZE]

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ACME server without a socket: a message in, a reply out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ottr.ca.acme import schema
+from ottr.ca.acme.accounts import Accounts
+from ottr.ca.acme.authorizations import Authorizations
+from ottr.ca.acme.downloads import Downloads
+from ottr.ca.acme.exchange import MOST_BYTES, Ask, Message, Reply, read_ask
+from ottr.ca.acme.finalize import Finalizing
+from ottr.ca.acme.nonces import Nonces
+from ottr.ca.acme.orders import Orders
+from ottr.ca.acme.problems import Problem, malformed, missing
+from ottr.ca.acme.renewal_info import RenewalInfo
+from ottr.ca.acme.settings import AcmeSettings, read_acme_settings
+from ottr.ca.authority import Authority
+from ottr.ca.jose import AlgorithmError, JoseError
+from ottr.errors import AuthorityError
+
+_LOG = logging.getLogger(__name__)
+_PROBLEM_TYPE = "application/problem+json"
+_ENDPOINTS = (
+    ("newNonce", "/new-nonce"),
+    ("newAccount", "/new-account"),
+    ("newOrder", "/new-order"),
+    ("revokeCert", "/revoke-cert"),
+    ("keyChange", "/key-change"),
+    ("renewalInfo", "/renewal-info"),
+)
+Handler = Callable[..., Reply]
+
+
+class AcmeServer:
+    """Answers ACME requests for one CA. Safe for threads. Call ``close`` at the end."""
+
+    def __init__(self, authority: Authority, settings: AcmeSettings | None = None) -> None:
+        self._authority = authority
+        self.settings = settings or read_acme_settings(authority.settings)
+        authority.database.ensure("acme", schema.VERSION, schema.metadata)
+        self._nonces = Nonces(authority.clock)
+        self._accounts = Accounts(authority, self.settings)
+        self._authorized = Authorizations(authority, self.settings)
+        self._orders = Orders(authority, self.settings, self._accounts, self._authorized)
+        self._finalizing = Finalizing(authority, self.settings, self._accounts)
+        self._downloads = Downloads(authority)
+        self._renewal_info = RenewalInfo(authority, self.settings)
+        # First part of the path and number of parts after it; True: signed with jwk, False: kid, None: either.
+        self._routes: dict[tuple[str, int], tuple[Handler, bool | None]] = {
+            ("new-account", 0): (self._accounts.create, True),
+            ("new-order", 0): (self._orders.create, False),
+            ("key-change", 0): (self._accounts.roll, False),
+            ("revoke-cert", 0): (self._downloads.revoke, None),
+            ("acct", 1): (self._accounts.change, False),
+            ("acct", 2): (self._list_orders, False),
+            ("order", 1): (self._orders.read, False),
+            ("order", 2): (self._finalize, False),
+            ("authz", 1): (self._authorized.read, False),
+            ("chall", 2): (self._authorized.read_challenge, False),
+            ("cert", 2): (self._downloads.read, False),
+            ("cert", 3): (self._downloads.read, False),
+        }
+        self._authorized.resume()
+
+    def close(self) -> None:
+        """End what runs in the background."""
+        self._authorized.close()
+
+    def handle(self, message: Message) -> Reply:
+        """Answer; whatever is wrong is a problem document. Every reply has a fresh nonce and the directory's link."""
+        message = replace(message, base=self.settings.url or message.base)
+        try:
+            reply = self._answer(message)
+        except Problem as problem:
+            reply = _write_problem(problem)
+        except JoseError as error:
+            reply = _write_problem(_translate(error))
+        except AuthorityError as error:
+            _LOG.error("%s %s: %s", message.method, message.path, error)
+            reply = _write_problem(Problem("serverInternal", "the CA cannot do this now; try again later", 503))
+        headers = {"Cache-Control": "no-store", **reply.headers}
+        if message.method != "GET" or message.path == "/new-nonce":
+            headers["Replay-Nonce"] = self._nonces.give()
+        return replace(reply, headers=headers, links=(*reply.links, f'<{message.base}/directory>;rel="index"'))
+
+    def _answer(self, message: Message) -> Reply:
+        if message.method in ("GET", "HEAD"):
+            return self._get(message)
+        if message.method != "POST":
+            raise malformed("this server knows GET, HEAD and POST", 405)
+        if len(message.body) > MOST_BYTES:
+            raise malformed(f"a request has {MOST_BYTES} bytes at most", 413)
+        first, *rest = message.path.strip("/").split("/")
+        if (first, len(rest)) not in self._routes:
+            raise malformed("there is nothing at this URL", 405 if self._can_get(message.path) else 404)
+        handler, with_key = self._routes[first, len(rest)]
+        with self._authority.database.read() as connection:
+            ask = read_ask(message, self._nonces, connection, with_key=with_key)
+        return handler(ask, *rest)
+
+    def _get(self, message: Message) -> Reply:
+        if message.path == "/directory":
+            return Reply(200, self._write_directory(message))
+        if message.path == "/new-nonce":
+            return Reply(200 if message.method == "HEAD" else 204)
+        if message.path.startswith("/renewal-info/"):
+            return self._renewal_info.read(message.path.removeprefix("/renewal-info/"))
+        first, *rest = message.path.strip("/").split("/")
+        if (first, len(rest)) in self._routes:
+            raise malformed("this is read with POST-as-GET", 405)
+        raise missing("page")
+
+    def _can_get(self, path: str) -> bool:
+        return path in ("/directory", "/new-nonce") or path.startswith("/renewal-info/")
+
+    def _write_directory(self, message: Message) -> dict[str, Any]:
+        document: dict[str, Any] = {name: message.base + path for name, path in _ENDPOINTS}
+        meta: dict[str, Any] = {"profiles": dict(self.settings.profiles)}
+        if self.settings.terms_of_service:
+            meta["termsOfService"] = self.settings.terms_of_service
+        if self.settings.website:
+            meta["website"] = self.settings.website
+        if self.settings.validation.caa_identities:
+            meta["caaIdentities"] = list(self.settings.validation.caa_identities)
+        if self.settings.eab_required:
+            meta["externalAccountRequired"] = True
+        return {**document, "meta": meta}
+
+    def _list_orders(self, ask: Ask, account_id: str, what: str) -> Reply:
+        if what != "orders":
+            raise missing("page")
+        return self._orders.list(ask, account_id, ask.message.query.removeprefix("cursor="))
+
+    def _finalize(self, ask: Ask, order_id: str, what: str) -> Reply:
+        if what != "finalize":
+            raise missing("page")
+        return self._orders.show(ask, self._finalizing.finalize(ask, order_id))
+
+
+def _write_problem(problem: Problem) -> Reply:
+    return Reply(problem.status, problem.document, problem.headers, content_type=_PROBLEM_TYPE)
+
+
+def _translate(error: JoseError) -> Problem:
+    """What is wrong with a JWS inside a payload."""
+    if isinstance(error, AlgorithmError):
+        return Problem("badSignatureAlgorithm", str(error))
+    return malformed(str(error))

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of certificates: recorded once, looked up, listed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ottr.ca.keys import encode_public_key
+from ottr.ca.model import AuditEvent, Certificate, Names, Reason, Revoked, Status, StatusChange
+from ottr.ca.schema import certificate, event, status_change
+from ottr.errors import UnknownCertificate
+
+_PAGE = 1000
+# Made once: building a statement costs more than running it.
+_INSERT = certificate.insert().returning(certificate.c.id)
+_INSERT_EVENT = event.insert()
+_FIND = certificate.select().where(
+    certificate.c.serial == sa.bindparam("one_serial"), certificate.c.issuer_id == sa.bindparam("one_issuer")
+)
+_COMPROMISED = sa.select(certificate.c.id).where(
+    certificate.c.spki_sha256 == sa.bindparam("spki"),
+    certificate.c.revoked_at.is_not(None),
+    certificate.c.reason == Reason.KEY_COMPROMISE.value,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is recorded of a certificate beside what it says itself."""
+
+    issuer_id: str
+    profile: str
+    requester: str
+    issued_at: datetime
+    names: Names = field(default_factory=Names)
+    key_id: str = ""
+    subject_issuer_id: str = ""
+    auto_renew: bool = False
+
+
+def insert_certificate(connection: sa.Connection, leaf: x509.Certificate, entry: Entry) -> Certificate:
+    """Record a certificate. Raises StoreError when the issuer has used the serial already."""
+    der = leaf.public_bytes(Encoding.DER)
+    row: dict[str, Any] = {
+        "issuer_id": entry.issuer_id,
+        "serial": format(leaf.serial_number, "x"),
+        "status": Status.VALID.value,
+        "not_before": leaf.not_valid_before_utc,
+        "not_after": leaf.not_valid_after_utc,
+        "issued_at": entry.issued_at,
+        "profile": entry.profile,
+        "subject": leaf.subject.rfc4514_string(),
+        "names": {kind: list(values) for kind, values in asdict(entry.names).items() if values},
+        "requester": entry.requester,
+        "key_id": entry.key_id,
+        "subject_issuer_id": entry.subject_issuer_id,
+        "auto_renew": entry.auto_renew,
+        "spki_sha256": hashlib.sha256(encode_public_key(leaf.public_key())).hexdigest(),  # type: ignore[arg-type]
+        "sha256": hashlib.sha256(der).hexdigest(),
+        "der": der,
+    }
+    row_id = connection.execute(_INSERT, row).scalar_one()
+    return build_certificate_row({"id": row_id, "revoked_at": None, "reason": None, "replaced_by": None, **row})
+
+
+def find_certificate(connection: sa.Connection, issuer_id: str, serial: str) -> Certificate | None:
+    """Return the certificate of an issuer and serial (hex), None when the issuer never used it."""
+    row = connection.execute(_FIND, {"one_serial": serial, "one_issuer": issuer_id}).one_or_none()
+    return None if row is None else build_certificate_row(row._mapping)
+
+
+def get_certificate(connection: sa.Connection, certificate_id: int) -> Certificate:
+    """Return the certificate of a row."""
+    row = connection.execute(certificate.select().where(certificate.c.id == certificate_id)).one()
+    return build_certificate_row(row._mapping)
+
+
+def find_by_serial(connection: sa.Connection, serial: str) -> tuple[Certificate, ...]:
+    """The certificates of a serial, one for each issuer that used it."""
+    query = certificate.select().where(certificate.c.serial == serial).order_by(certificate.c.id)
+    return tuple(build_certificate_row(row._mapping) for row in connection.execute(query))
+
+
+def list_certificates(
+    connection: sa.Connection, *where: sa.ColumnElement[bool], newest_first: bool = False
+) -> Iterator[Certificate]:
+    """Certificates by conditions over ``schema.certificate``, a page at a time."""
+    order = certificate.c.id.desc() if newest_first else certificate.c.id
+    rows = connection.execution_options(yield_per=_PAGE).execute(certificate.select().where(*where).order_by(order))
+    return (build_certificate_row(row._mapping) for row in rows)
+
+
+def list_revoked(connection: sa.Connection, issuer_id: str, since: datetime) -> Iterator[Revoked]:
+    """What a CRL of an issuer lists: revoked and held ones that had not expired at ``since``.
+
+    For RFC 5280 section 3.3, a certificate stays on one CRL after its expiry, ``since`` is the thisUpdate of the
+    CRL before.
+    """
+    c = certificate.c
+    query = sa.select(c.serial, c.revoked_at, c.reason, c.not_after).where(
+        c.issuer_id == issuer_id, c.not_after >= since, c.revoked_at.is_not(None)
+    )
+    for serial, revoked_at, reason, not_after in connection.execution_options(yield_per=_PAGE).execute(query):
+        yield Revoked(serial, revoked_at, Reason(reason), not_after)
+
+
+def list_changes(connection: sa.Connection, issuer_id: str, after: int = 0) -> tuple[StatusChange, ...]:
+    """Changes of status with ids greater than ``after``, in their order: what a delta CRL is made of."""
+    c = status_change.c
+    query = status_change.select().where(c.issuer_id == issuer_id, c.id > after).order_by(c.id)
+    return tuple(
+        StatusChange(row.id, row.issuer_id, row.serial, row.at, Reason(row.reason)) for row in connection.execute(query)
+    )
+
+
+def find_last_change(connection: sa.Connection, issuer_id: str) -> int:
+    """Id of the last change of an issuer's certificates; 0 without."""
+    c = status_change.c
+    return int(connection.execute(sa.select(sa.func.max(c.id)).where(c.issuer_id == issuer_id)).scalar() or 0)
+
+
+def is_compromised(connection: sa.Connection, spki_sha256: str) -> bool:
+    """Whether a certificate of a key was revoked because the key is known to others."""
+    return connection.execute(_COMPROMISED, {"spki": spki_sha256}).first() is not None
+
+
+def record_event(connection: sa.Connection, at: datetime, audit: AuditEvent) -> None:
+    """Write down what is done, in the transaction that does it."""
+    values = {"at": at, "kind": audit.kind, "actor": audit.actor, "issuer_id": audit.issuer_id}
+    connection.execute(_INSERT_EVENT, {**values, "serial": audit.serial, "detail": dict(audit.detail)})
+
+
+def refuse_unknown(serial: str) -> UnknownCertificate:
+    """The error for a serial the CA does not have."""
+    return UnknownCertificate(f"the CA has no certificate with the serial {serial}", hint="`ottr ca list` shows them")
+
+
+def build_certificate_row(row: sa.RowMapping | dict[str, Any]) -> Certificate:
+    """A row as a value."""
+    return Certificate(
+        id=row["id"],
+        issuer_id=row["issuer_id"],
+        serial=row["serial"],
+        der=row["der"],
+        sha256=row["sha256"],
+        profile=row["profile"],
+        subject=row["subject"],
+        names=Names(**{kind: tuple(values) for kind, values in row["names"].items()}),
+        not_before=row["not_before"],
+        not_after=row["not_after"],
+        issued_at=row["issued_at"],
+        requester=row["requester"],
+        status=Status(row["status"]),
+        revoked_at=row["revoked_at"],
+        reason=None if row["reason"] is None else Reason(row["reason"]),
+        key_id=row["key_id"],
+        subject_issuer_id=row["subject_issuer_id"],
+        auto_renew=row["auto_renew"],
+        replaced_by=row["replaced_by"],
+    )

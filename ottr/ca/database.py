@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One door to the CA's database, SQLite (WAL, synchronous=FULL) or PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from ottr.ca import schema
+from ottr.errors import StoreError
+
+BUSY_TIMEOUT_S = 10.0
+"""How long a write waits for another process's write."""
+_LOCK = 0x6F74_6361  # "otca" as an advisory lock's number in PostgreSQL
+
+
+class Database:
+    """Transactions over the CA's tables; every failure of the database is a StoreError.
+
+    One object for a process and all its threads. What is read to decide on a write is read in the same ``write``.
+    """
+
+    def __init__(self, url: str, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        self._url = _parse_url(url)
+        self._sqlite = self._url.get_backend_name() == "sqlite"
+        self._writing: AbstractContextManager[Any] = threading.Lock() if self._sqlite else nullcontext()
+        with self._translated():
+            self._engine = self._create_engine(busy_timeout_s)
+        try:
+            self.ensure("core", schema.VERSION, schema.metadata)
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that is committed, durably, when the block ends well."""
+        with self._translated(), self._writing, self._engine.connect() as connection:
+            writing = connection.execution_options(ottr_begin="BEGIN IMMEDIATE")
+            with writing.begin():
+                yield writing
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads, all of it from one state of the database."""
+        with self._translated(), self._engine.connect() as connection:
+            yield connection
+
+    def ensure(self, name: str, version: int, metadata: sa.MetaData) -> None:
+        """Make the tables of one part of the CA, once. Raises StoreError when there are some of another version."""
+        with self.read() as connection:
+            found = _find_version(connection, name)
+        if found is None:
+            found = self._create(name, version, metadata)
+        if found != version:
+            raise StoreError(
+                f"{self.place}: the tables of {name!r} have version {found}, this program has {version}",
+                hint="use the version of Ottr that made them, or a newer one",
+            )
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._engine.dispose()
+
+    @property
+    def place(self) -> str:
+        """Where the database is, without its password."""
+        return self._url.set(query={}).render_as_string(hide_password=True)
+
+    def _create(self, name: str, version: int, metadata: sa.MetaData) -> int:
+        with self.write() as connection:
+            if not self._sqlite:
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
+            found = _find_version(connection, name)
+            if found is not None:
+                return found
+            metadata.create_all(connection)
+            connection.execute(schema.part.insert(), {"name": name, "version": version})
+        return version
+
+    def _create_engine(self, busy_timeout_s: float) -> sa.Engine:
+        if not self._sqlite:
+            return _create_postgresql(self._url)
+        engine = sa.create_engine(self._url, connect_args={"timeout": busy_timeout_s, "check_same_thread": False})
+        event.listen(engine, "connect", _tune_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.SQLAlchemyError as error:
+            cause = str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0]
+            raise StoreError(f"the CA's database {self.place}: {cause}", hint=_hint(cause)) from error
+
+
+def _find_version(connection: sa.Connection, name: str) -> int | None:
+    if not sa.inspect(connection).has_table("part"):
+        return None
+    found: int | None = connection.execute(sa.select(schema.part.c.version).where(schema.part.c.name == name)).scalar()
+    return found
+
+
+def _parse_url(url: str) -> sa.URL:
+    """Not ``from`` SQLAlchemy's error, which may hold a piece of the password."""
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        parsed = sa.URL.create("unknown")
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql") or (backend == "sqlite" and parsed.database in (None, "", ":memory:")):
+        raise StoreError(
+            "the URL of the CA's database is not that of an SQLite file or a PostgreSQL database",
+            hint="`database` in ca.yaml is an SQLAlchemy URL such as postgresql://ca@db.example.com/ca; in a password "
+            "@, :, / and % are written as %40, %3A, %2F and %25",
+        )
+    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
+
+
+def _create_postgresql(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(url, pool_size=10, max_overflow=40, pool_pre_ping=True)
+    except ImportError as error:
+        raise StoreError(
+            f"the CA's database needs a library that is not installed: {error}", hint="pip install 'ottr[postgresql]'"
+        ) from error
+
+
+def _tune_sqlite(connection: Any, record: Any) -> None:
+    del record
+    connection.isolation_level = None  # transactions are begun by us, see _begin_sqlite
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("ottr_begin", "BEGIN"))
+
+
+def _hint(cause: str) -> str:
+    if "locked" in cause:
+        return "another process writes to it for too long; find it"
+    if "full" in cause or "No space" in cause:
+        return "make room on its disk"
+    return "check that it can be reached, and written by this user"
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of an SQLite file."""
+    return sa.URL.create("sqlite", database=str(path)).render_as_string()

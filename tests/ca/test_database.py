@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CA's tables on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import builtins
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from ottr.ca import certificates, issuers
+from ottr.ca.authority import Authority
+from ottr.ca.certificates import list_certificates
+from ottr.ca.database import Database, sqlite_url
+from ottr.ca.keyed import issue_with_key
+from ottr.ca.model import Reason, Status
+from ottr.ca.names import parse_names
+from ottr.ca.opening import init_authority, open_authority
+from ottr.ca.renewal import renew_certificate
+from ottr.ca.rollover import start_rollover
+from ottr.ca.schema import UtcSeconds, metadata, part
+from ottr.errors import StatusConflict, StoreError
+from ottr.lab.network import Network
+from ottr.lab.postgresql import Postgresql, run_postgresql
+from tests.ca.conftest import PASSPHRASE
+from tests.ca.requests import SERVER, build_name, build_request
+
+
+@pytest.fixture(scope="module")
+def postgresql(network: Network) -> Iterator[Postgresql]:
+    with run_postgresql(network.address(6)) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a database with nothing in it."""
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path / "ca.db")
+    server: Postgresql = request.getfixturevalue("postgresql")
+    return server.create_database(f"ca_{secrets.token_hex(6)}")
+
+
+@pytest.fixture
+def authority(url: str, tmp_path: Path) -> Iterator[Authority]:
+    """A CA whose database is at the URL."""
+    folder = tmp_path / "ca"
+    init_authority(folder, f"organization: Example\ndatabase: '{url}'\n", PASSPHRASE)
+    with open_authority(folder, PASSPHRASE) as opened:
+        yield opened
+
+
+def test_a_life_of_a_CA(authority: Authority) -> None:
+    row = authority.issue(build_request("a.test", "192.0.2.1"), SERVER)
+    assert authority.find(row.issuer_id, row.serial) == row
+    authority.hold(row.issuer_id, row.serial, "operator")
+    authority.release(row.issuer_id, row.serial, "operator")
+    kept = issue_with_key(authority, parse_names(["b.test"]), build_name(""), SERVER)
+    with authority.database.read() as connection:
+        assert not list(list_certificates(connection, certificates.certificate.c.auto_renew))
+        assert [one.id for one in list_certificates(connection, newest_first=True)][:2] == [kept.id, row.id]
+    start_rollover(authority)
+    later = authority.issue(build_request("c.test"), SERVER)
+    assert later.issuer_id == "intermediate-2"
+    old = next(one for one in authority.issuers() if one.id == "intermediate-1")
+    authority.revoke(old.parent_id, old.serial, Reason.CA_COMPROMISE, "operator")
+    with authority.database.read() as connection:
+        found = {one.serial: one.reason for one in certificates.list_revoked(connection, old.id, authority.clock())}
+    assert found == {row.serial: Reason.CA_COMPROMISE, kept.serial: Reason.CA_COMPROMISE}
+    again = authority.find(later.issuer_id, later.serial)
+    assert again is not None
+    assert again.status is Status.VALID
+
+
+def test_many_at_once_lose_nothing(authority: Authority) -> None:
+    """Issuing, revoking and numbering CRLs from several threads, as workers of a server do."""
+    rows, numbers, conflicts = list[str](), list[int](), list[str]()
+    shared = authority.issue(build_request("shared.test"), SERVER)
+
+    def work() -> None:
+        for _ in range(4):
+            rows.append(authority.issue(build_request("a.test"), SERVER).serial)
+            with authority.database.write() as connection:
+                numbers.append(issuers.next_crl_number(connection, "intermediate-1"))
+        try:
+            authority.revoke(shared.issuer_id, shared.serial, Reason.SUPERSEDED, "operator")
+        except StatusConflict:
+            conflicts.append("conflict")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(set(rows)) == 16
+    assert sorted(numbers) == list(range(1, 17))
+    assert len(conflicts) == 3
+    with authority.database.read() as connection:
+        recorded = {row.serial for row in list_certificates(connection)}
+        assert len(certificates.list_changes(connection, "intermediate-1")) == 1
+    assert recorded >= set(rows)
+
+
+def test_what_is_being_signed_when_the_issuer_is_compromised_goes_with_the_rest(authority: Authority) -> None:
+    """The revocation waits for the signature, or comes first; nothing slips through between them."""
+    issuer = authority.active_issuer()
+    prepared = authority.prepare(build_request("a.test"), SERVER)
+    revoked = threading.Thread(
+        target=authority.revoke, args=(issuer.parent_id, issuer.serial, Reason.CA_COMPROMISE, "operator")
+    )
+    with authority.database.write() as connection:
+        row = authority.sign(connection, prepared)
+        revoked.start()
+        _wait_until_blocked(authority)
+    revoked.join(60)
+    again = authority.find(row.issuer_id, row.serial)
+    assert again is not None
+    assert again.reason is Reason.CA_COMPROMISE
+
+
+def _wait_until_blocked(authority: Authority) -> None:
+    """Until somebody waits for a lock of PostgreSQL; SQLite's second writer waits anyway."""
+    deadline = time.monotonic() + 30
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    while "postgresql" in authority.database.place:
+        with authority.database.read() as connection:
+            if connection.execute(waiting).scalar():
+                return
+        assert time.monotonic() < deadline
+
+
+def test_two_processes_make_the_tables_once(url: str) -> None:
+    opened, problems, start = list[Database](), list[Exception](), threading.Barrier(3)
+
+    def open_it() -> None:
+        start.wait(10)
+        try:
+            opened.append(Database(url))
+        except Exception as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert problems == []
+    with opened[0].read() as connection:
+        assert connection.execute(sa.select(part.c.name, part.c.version)).all() == [("core", 1)]
+    for database in opened:
+        database.close()
+
+
+def test_other_parts_have_tables_of_their_own(url: str) -> None:
+    database = Database(url)
+    own = sa.MetaData()
+    table = sa.Table("own", own, sa.Column("at", UtcSeconds))
+    for _ in range(2):
+        database.ensure("own", 3, own)
+    moment = datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=UTC)
+    with database.write() as connection:
+        connection.execute(table.insert(), [{"at": moment}, {"at": None}])
+    with database.read() as connection:
+        assert connection.execute(sa.select(table.c.at)).scalars().all() == [moment.replace(microsecond=0), None]
+    with pytest.raises(StoreError, match="'own' have version 3, this program has 4"):
+        database.ensure("own", 4, own)
+    database.close()
+
+
+def test_tables_of_another_version_are_refused(url: str) -> None:
+    database = Database(url)
+    with database.write() as connection:
+        connection.execute(part.update().values(version=99))
+    database.close()
+    with pytest.raises(StoreError, match="version 99") as caught:
+        Database(url)
+    assert ":" not in caught.value.hint
+
+
+def test_a_password_is_in_no_error(postgresql: Postgresql) -> None:
+    wrong = postgresql.url.replace(postgresql.password, "hunter2")
+    with pytest.raises(StoreError) as caught:
+        Database(wrong)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "mysql://x/y", "sqlite://", "sqlite:///:memory:", "postgresql://a:b@x:port/"]
+)
+def test_what_is_no_url_of_a_database(url: str) -> None:
+    with pytest.raises(StoreError, match="is not that of"):
+        Database(url)
+
+
+def test_a_short_url_of_postgresql_and_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **more: Any) -> Any:
+        if name == "psycopg":
+            raise ImportError("no psycopg")
+        return real(name, *args, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(StoreError, match="not installed") as caught:
+        Database("postgresql://ca@127.0.0.1/ca")
+    assert "ottr[postgresql]" in caught.value.hint
+
+
+def test_a_database_that_is_locked(tmp_path: Path) -> None:
+    first, second = Database(sqlite_url(tmp_path / "ca.db")), Database(sqlite_url(tmp_path / "ca.db"), 0.05)
+    with (
+        first.write(),
+        pytest.raises(StoreError, match="locked") as caught,
+        second.write(),
+    ):
+        pass
+    assert "another process" in caught.value.hint
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize(
+    ("cause", "hint"), [("database or disk is full", "room"), ("unable to open database file", "reached")]
+)
+def test_hints_say_what_to_do(tmp_path: Path, cause: str, hint: str) -> None:
+    database = Database(sqlite_url(tmp_path / "ca.db"))
+    with pytest.raises(StoreError, match=cause) as caught, database.read():
+        raise sa.exc.OperationalError("SELECT", {}, Exception(cause))
+    assert hint in caught.value.hint
+    database.close()
+
+
+def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="unable to open"):
+        Database(sqlite_url(tmp_path / "missing" / "ca.db"))
+
+
+def test_a_write_that_fails_leaves_nothing(url: str) -> None:
+    database = Database(url)
+    with suppress(ZeroDivisionError), database.write() as connection:
+        connection.execute(part.insert(), {"name": "x", "version": 1})
+        raise ZeroDivisionError
+    with database.read() as connection:
+        assert connection.execute(sa.select(part.c.name)).scalars().all() == ["core"]
+    database.close()
+
+
+def test_the_tables_are_those_of_the_schema(url: str) -> None:
+    database = Database(url)
+    with database.read() as connection:
+        assert set(sa.inspect(connection).get_table_names()) == set(metadata.tables)
+    database.close()
+
+
+def test_renewal_works_there_too(authority: Authority) -> None:
+    kept = issue_with_key(authority, parse_names(["b.test"]), build_name(""), SERVER)
+    authority.clock = lambda: kept.not_after
+    assert renew_certificate(authority, kept).new.serial != kept.serial
