@@ -42,4 +42,5 @@ class Application:
                 raise DropConnection
         finally:
             self._log.add(request, operation, parameters, response.status if response else 0)
+            self._log.watch(request, response.body if response else b"")
         return response

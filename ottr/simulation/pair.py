@@ -43,6 +43,11 @@ def public_bytes(owner: x509.Certificate | x509.CertificateSigningRequest | Priv
     return owner.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def write_private_key(key: PrivateKey) -> str:
+    """PKCS#8 in PEM, not encrypted: what must never be seen outside a device."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
 def make_self_signed(common_name: str, key: PrivateKey | None = None, *, ca: bool = False) -> Pair:
     """Make a self-signed certificate, as a device does at its first start; P-256 unless a key is given."""
     key = key or ec.generate_private_key(ec.SECP256R1())
@@ -58,15 +63,19 @@ def make_self_signed(common_name: str, key: PrivateKey | None = None, *, ca: boo
     return Pair(certificate.public_bytes(Encoding.PEM).decode(), key)
 
 
-def build_context(pair: Pair, minimum: ssl.TLSVersion, maximum: ssl.TLSVersion) -> ssl.SSLContext:
-    """Build a server's TLS context. Raises ssl.SSLError when key and certificate do not belong together."""
+def build_context(pair: Pair, minimum: ssl.TLSVersion, maximum: ssl.TLSVersion, *others: Pair) -> ssl.SSLContext:
+    """Build a server's TLS context; ``others`` are of other key types, and what the client can decides.
+
+    Raises ssl.SSLError when key and certificate do not belong together.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version, context.maximum_version = minimum, maximum
     with tempfile.TemporaryDirectory(prefix="ottr-simulation-") as folder:
-        both = Path(folder) / "pair.pem"
-        both.touch(mode=0o600)
-        both.write_bytes(pair.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        with both.open("a") as file:
-            file.write(pair.chain_pem)
-        context.load_cert_chain(both)
+        for number, each in enumerate((pair, *others)):
+            both = Path(folder) / f"pair-{number}.pem"
+            both.touch(mode=0o600)
+            both.write_text(write_private_key(each.key))
+            with both.open("a") as file:
+                file.write(each.chain_pem)
+            context.load_cert_chain(both)
     return context

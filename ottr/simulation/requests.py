@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
@@ -61,10 +62,20 @@ class LoggedRequest:
     """HTTP status of the answer; 0 when the connection was dropped."""
 
 
-class RequestLog:
-    """Every request a device got, oldest first. ``secrets`` are the lower-case names of what is masked."""
+def _watch_not(_request: Request, _sent: bytes) -> None:
+    """Nobody watches."""
 
-    def __init__(self, secrets: frozenset[str]) -> None:
+
+class RequestLog:
+    """Every request a device got, oldest first. ``secrets`` are the lower-case names of what is masked.
+
+    ``watch`` is called with each request and the body that is sent back, nothing masked, before it is sent.
+    ``in_path`` finds what is secret in a path, for devices that have it there.
+    """
+
+    def __init__(self, secrets: frozenset[str], in_path: re.Pattern[str] | None = None) -> None:
+        self._in_path = in_path
+        self.watch: Callable[[Request, bytes], None] = _watch_not
         self._secrets = secrets
         self._entries: list[LoggedRequest] = []
         self._lock = threading.Lock()
@@ -79,13 +90,17 @@ class RequestLog:
                     number,
                     operation,
                     request.method,
-                    request.path,
+                    self.mask_path(request.path),
                     self._mask(parameters),
                     self._mask(request.headers),
                     in_url,
                     status,
                 )
             )
+
+    def mask_path(self, path: str) -> str:
+        """Return a path or a target without what is secret in paths by the device's own design."""
+        return self._in_path.sub(MASK, path) if self._in_path else path
 
     def _mask(self, values: Mapping[str, str]) -> dict[str, str]:
         return {name: MASK if name.lower() in self._secrets and value else value for name, value in values.items()}

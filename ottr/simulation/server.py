@@ -51,6 +51,10 @@ class TlsServer:
             context = build_context(pair, minimum, maximum) if pair else None
         except (ssl.SSLError, ValueError):
             context = None
+        self.show(pair, context)
+
+    def show(self, pair: Pair | None, context: ssl.SSLContext | None) -> None:
+        """The same with a context that was built elsewhere, which may know more pairs than this one."""
         with self._lock:
             self.pair, self._context = pair, context
 
@@ -86,10 +90,10 @@ class TlsServer:
         """End every connection and refuse new ones for so many seconds; None: never come back."""
         self._close()
         with self._lock:
-            if self._stopped or down_s is None:
-                return
             if self._timer:
                 self._timer.cancel()
+            if self._stopped or down_s is None:
+                return
             self._timer = threading.Timer(down_s, self._listen)
             self._timer.daemon = True
             self._timer.start()

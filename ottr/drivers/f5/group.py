@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This unit and its device group: who is active, is everything in sync, and giving our changes to the others."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from ottr.drivers.f5.client import Client
+from ottr.drivers.f5.options import Options
+from ottr.drivers.f5.patience import Patience
+from ottr.errors import DeviceBusy
+
+_log = logging.getLogger(__name__)
+
+_SETTLED = ("in sync", "standalone")
+_SOURCE = re.compile(r"[Ss]ynchronize (\S+) to ")
+
+
+class Group:
+    """Saves, and syncs where the route names a group."""
+
+    def __init__(self, client: Client, patience: Patience, options: Options) -> None:
+        self._client = client
+        self._patience = patience
+        self._group = options.device_group
+
+    def find_obstacles(self) -> tuple[str, ...]:
+        """What stands in the way of a change on this unit, a sentence each."""
+        _, state = self._client.fetch_unit()
+        if state not in ("", "active"):
+            return (f"it is {state} in its device group: rotate the active unit",)
+        status, details = self._client.fetch_sync_status()
+        if self._group and status.lower() not in _SETTLED:
+            return (f"its device group is not in sync ({_join(status, details)}), and a sync could undo changes",)
+        return ()
+
+    def check_ready(self) -> None:
+        """Raise DeviceBusy unless this unit's configuration counts, and the other one has no changes of its own."""
+        _, state = self._client.fetch_unit()
+        if state not in ("", "active"):
+            raise DeviceBusy(
+                f"{self._client.name} has become {state}", hint="make it active again; the next run goes on there"
+            )
+        if self._group:
+            self._check_others(*self._client.fetch_sync_status())
+
+    def settle(self, *, changed: bool) -> None:
+        """Save, and give what was changed to the group. Raises DeviceBusy while the group does not take it."""
+        self._client.save()
+        status, details = self._client.fetch_sync_status()
+        # Just after a change the status may still be the former one.
+        if status.lower() in _SETTLED and not (changed and self._group and status.lower() != "standalone"):
+            return
+        if not self._group:
+            _log.warning("%s is not in sync with its group: %s", self._client.name, _join(status, details))
+            return
+        self._sync(status, details)
+
+    def settle_quietly(self, *, changed: bool) -> None:
+        """The same on the way back, where this unit counts and the others may wait."""
+        try:
+            self.settle(changed=changed)
+        except DeviceBusy as error:
+            _log.warning("%s", error)
+
+    def _sync(self, status: str, details: str) -> None:
+        self._check_others(status, details)
+        self._client.sync(self._group)
+        seen: list[str] = []
+
+        def is_settled() -> bool:
+            found, more = self._client.fetch_sync_status()
+            seen[:] = [_join(found, more)]
+            return found.lower() in _SETTLED
+
+        if not self._patience.await_sync(is_settled):
+            raise DeviceBusy(
+                f"{self._client.name}: its group {self._group} is not in sync after a sync: {seen[0]}",
+                hint="look at Device Management on the device: is the other unit there?",
+            )
+
+    def _check_others(self, status: str, details: str) -> None:
+        """Raise DeviceBusy where the device sees changes elsewhere, or would rather sync from another unit."""
+        named: set[str] = {name.rpartition("/")[2] for name in _SOURCE.findall(details)}
+        elsewhere = bool(named) and not named & self._client.fetch_active_units()
+        if elsewhere or "conflict" in details.lower():
+            raise DeviceBusy(
+                f"{self._client.name}: another unit has changes that a sync from here would undo: "
+                f"{_join(status, details)}",
+                hint="sync that unit to the group first; nothing of its was touched, and the next run goes on",
+            )
+
+
+def _join(status: str, details: str) -> str:
+    return f"{status}: {details}"[:400] if details else status or "no status"
