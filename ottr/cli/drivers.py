@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``ottr drivers``: which there are, and which routes use them."""
+"""``ottr drivers``: which there are, which routes use them, and whether one keeps the contract."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ottr.cli import screen
-from ottr.cli.options import Form, Shared
-from ottr.cli.screen import BOLD, paint
+from ottr.cli.logs import Redactor, set_up_logs
+from ottr.cli.options import Form, Misuse, Shared
+from ottr.cli.screen import BOLD, GREEN, RED, paint
 from ottr.cli.session import open_app
-from ottr.cli.table import format_table
+from ottr.cli.table import format_table, printable
 from ottr.errors import OttrError
 from ottr.report import SCHEMA_VERSION, ExitStatus
+
+if TYPE_CHECKING:
+    from ottr.testing.contract import Verdict
 
 _HEAD = ("DRIVER", "ROUTES", "WHAT IT IS")
 
@@ -23,14 +28,66 @@ class Action(StrEnum):
     """What to do with drivers."""
 
     LIST = "list"
+    TEST = "test"
 
 
 def drivers(
     shared: Shared,
-    action: Annotated[Action, typer.Argument(metavar="list", help="List them.")] = Action.LIST,
+    action: Annotated[Action, typer.Argument(metavar="list|test", help="List them, or test one.")] = Action.LIST,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The driver to test.", show_default=False)] = "",
+    os_version: Annotated[
+        list[str] | None, typer.Option("--os-version", help="Test at this release only; may be repeated.")
+    ] = None,
+    clause: Annotated[
+        list[str] | None, typer.Option("--clause", help="Ask only clauses with these words; may be repeated.")
+    ] = None,
 ) -> int:
-    """List the drivers, and the lines of routing.yaml that use each."""
-    del action
+    """List the drivers and the lines of routing.yaml that use each, or hold one against the contract of drivers."""
+    if action is Action.TEST:
+        if not name:
+            raise Misuse("`ottr drivers test` needs the NAME of a driver")
+        return _test(shared, name, os_version or [], clause or [])
+    if name or os_version or clause:
+        raise Misuse("a driver's name, --os-version and --clause belong to `ottr drivers test`")
+    return _list(shared)
+
+
+def _test(shared: Shared, name: str, versions: list[str], words: list[str]) -> int:
+    set_up_logs(shared.verbose, shared.log_format, shared.log_file, Redactor())
+    from ottr.testing.clauses import CLAUSES
+    from ottr.testing.contract import name_clause, try_driver
+
+    wanted = [one for one in CLAUSES if not words or any(word in name_clause(one) for word in words)]
+    if not wanted:
+        raise Misuse(f"no clause has the words {' or '.join(map(repr, words))}")
+    verdicts = try_driver(name, versions, wanted)
+    kept = list(verdicts if shared.output is Form.JSON else _show(name, verdicts))
+    status = ExitStatus.FAILED if any(verdict.problem for verdict in kept) else ExitStatus.OK
+    if shared.output is Form.JSON:
+        rows = [
+            {"os_version": one.version, "clause": one.clause, "kept": not one.problem, "problem": one.problem}
+            for one in kept
+        ]
+        screen.say_json({"version": SCHEMA_VERSION, "driver": name, "clauses": rows, "exit_status": int(status)})
+    return status
+
+
+def _show(name: str, verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
+    """A line for each clause as soon as it has been asked."""
+    version = None
+    for verdict in verdicts:
+        if verdict.version != version:
+            version = verdict.version
+            screen.say(paint(printable(f"{name} {version}"), BOLD))
+        if verdict.problem:
+            screen.say(f"  {paint('broken', RED)}  {verdict.clause}: {printable(verdict.problem)}")
+        else:
+            screen.say(f"  {paint('kept', GREEN)}    {verdict.clause}")
+        screen.flush()
+        yield verdict
+
+
+def _list(shared: Shared) -> int:
     from ottr.doctor import driver_names
 
     with open_app(shared) as app:

@@ -13,11 +13,10 @@ import importlib
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from importlib import metadata
 from typing import Any, Protocol, cast, runtime_checkable
 
 from ottr.errors import RoutingError
-from ottr.model import CertificateRequest, Credentials, Device, Facts, IssuedCertificate, SigningRequest
+from ottr.model import CertificateRequest, Credentials, Device, Endpoint, Facts, IssuedCertificate, SigningRequest
 
 
 class Driver(Protocol):
@@ -81,6 +80,14 @@ class Preflight(Protocol):
         """Everything that would stop a rotation, one sentence each; empty when the device is ready."""
 
 
+@runtime_checkable
+class Serving(Protocol):
+    """Optional: the device knows where it serves what was installed."""
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """After ``install``: endpoints that are verified besides the route's. Read only."""
+
+
 class DriverModule(Protocol):
     """What a driver's package offers."""
 
@@ -109,6 +116,8 @@ def load(name: str) -> DriverModule:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
+    from importlib import metadata  # dear, and mostly not needed
+
     for entry in metadata.entry_points(group="ottr.drivers", name=name):
         return cast(DriverModule, entry.load())
     raise RoutingError(f"there is no driver {name!r}", hint="`ottr drivers list` shows those there are")

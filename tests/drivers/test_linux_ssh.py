@@ -109,39 +109,6 @@ def test_install_serves_the_new_certificate_and_keeps_the_old_files(machine: Mac
     assert (facts.bound, facts.leaf_pem) == ("ottr-test-1", issued.leaf_pem)
 
 
-def test_install_twice_is_install_once(machine: Machine, log_in: LogIn) -> None:
-    host = log_in()
-    issued = rotate(host, 1)
-    reloads = machine.nginx.folder / "reloads"
-    counting = {"reload_command": f"sh -c 'echo >>{reloads}'"}
-    log_in(counting).install(request(1), issued)
-    assert not reloads.exists()
-    wait_served(machine, issued)
-    assert host.inspect().bound == "ottr-test-1"
-
-
-def test_rollback_restores_what_was_served(machine: Machine, host: LinuxHost) -> None:
-    before, first = host.inspect(), machine.served()
-    issued = rotate(host, 1)
-    wait_served(machine, issued)
-    host.rollback(request(1), before)
-    wait_until(lambda: machine.served() == first)
-    assert is_pair(machine.nginx.fullchain, machine.nginx.key)
-    assert host.inspect().leaf_pem == before.leaf_pem
-    assert host.labels() == {"ottr-test-1"}
-    host.install(request(1), issued)
-    wait_served(machine, issued)
-
-
-def test_rollback_goes_one_generation_back(machine: Machine, host: LinuxHost) -> None:
-    first = rotate(host, 1)
-    before = host.inspect()
-    rotate(host, 2)
-    host.rollback(request(2), before)
-    wait_served(machine, first)
-    assert host.inspect().bound == "ottr-test-1"
-
-
 def test_rollback_is_harmless_when_nothing_was_installed(machine: Machine, host: LinuxHost, log_in: LogIn) -> None:
     before, first = host.inspect(), machine.served()
     host.rollback(request(1), before)

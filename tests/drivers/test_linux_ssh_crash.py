@@ -28,7 +28,6 @@ _ACTS = (
     "rollback",
     "rollback to the original",
     "armed install",
-    "disarm",
     "cleanup",
 )
 
@@ -138,6 +137,38 @@ def test_a_change_that_is_going_on_is_waited_for(machine: Machine, options: Opti
         other.communicate(b"\n")
     host.install(request(), issued)
     wait_until(lambda: machine.served() == serial(issued.leaf_pem))
+
+
+def test_a_timer_that_has_claimed_the_last_word_is_waited_for(machine: Machine, options: Options) -> None:
+    host = LinuxHost(LocalShell(), options)
+    before = host.inspect()
+    issued = issue(host.create_csr(request()))
+    host.arm(request(), before, 600)
+    host.install(request(), issued)
+    generation = Path(options.folder) / "ottr-test-1"
+    nonce = (generation / "armed").read_text().strip()
+    (generation / f"claim-{nonce}").touch()
+    with subprocess.Popen(["flock", f"{options.folder}/lock", "sh", "-c", "read -r _"], stdin=subprocess.PIPE) as timer:
+        with pytest.raises(subprocess.TimeoutExpired):
+            host._shell.run(build_call(options, "ottr-test-1", "disarm"), 0.5)
+        timer.communicate(b"\n")
+    host.disarm(request())  # it has died before it did anything
+    assert not (generation / "armed").exists()
+    assert host.inspect().bound == "ottr-test-1"
+
+
+def test_on_a_disk_where_nobody_can_claim_the_licence_decides(machine: Machine, options: Options) -> None:
+    host = LinuxHost(LocalShell(), options)
+    before, first = host.inspect(), machine.served()
+    issued = issue(host.create_csr(request()))
+    host.arm(request(), before, 600)
+    host.install(request(), issued)
+    generation = Path(options.folder) / "ottr-test-1"
+    nonce = (generation / "armed").read_text().strip()
+    program = (generation / "deadman.sh").read_text().replace("/claim-", "/no/such/folder/claim-")
+    subprocess.run(["sh", "-c", program, generation / "deadman.sh", "0", nonce], check=True)
+    wait_until(lambda: machine.served() == first)
+    assert (generation / "fired").exists()
 
 
 @pytest.mark.parametrize("command", ["test_command", "reload_command"])
@@ -274,14 +305,15 @@ class Steps:
         host.arm(request(2), Facts(bound="ottr-test-1"), 600)
         self.install(2)(host)
 
-    def prepare_armed(self, host: LinuxHost) -> None:
-        self.prepare(1)(host)
-        self.armed_install(host)
-
     def unarmed(self, host: LinuxHost) -> None:
         host.disarm(request(2))
         self.serves("ottr-test-2", 2)(host)
-        assert not (Path(self.scene.options.folder) / "ottr-test-2" / "deadman.sh").exists()
+        generation = Path(self.scene.options.folder) / "ottr-test-2"
+        nonce = (generation / "armed").read_text().strip()
+        subprocess.run(
+            ["sh", generation / "deadman.sh", "0", nonce], check=True
+        )  # if it is still there, it does nothing
+        self.serves("ottr-test-2", 2)(host)
 
 
 def _script(scene: Scene, act: str) -> tuple[Act, Act, Act]:
@@ -302,11 +334,6 @@ def _script(scene: Scene, act: str) -> tuple[Act, Act, Act]:
             steps.serves("original"),
         ),
         "armed install": (steps.prepare(1), steps.armed_install, steps.unarmed),
-        "disarm": (
-            steps.prepare_armed,
-            lambda host: host.disarm(request(2)),
-            steps.unarmed,
-        ),
         "cleanup": (
             steps.prepare(1, 2),
             lambda host: host.cleanup(frozenset({"ottr-test-1"})),

@@ -9,7 +9,7 @@ import pytest
 
 from ottr.drivers.panos.simulator import Settings, Unconfirmed
 from ottr.errors import AuthenticationFailed, DeviceBusy, DeviceRejected, DeviceUnreachable, DriverError, KeyLost
-from tests.drivers.panos import fingerprint, make_request, run_site
+from tests.drivers.panos import make_request, run_site
 
 CHANGES = ("request certificate generate", "export", "import", "set", "commit", "show jobs id", "show jobs all")
 
@@ -17,87 +17,6 @@ CHANGES = ("request certificate generate", "export", "import", "set", "commit", 
 def count_foreign(site):
     with site.simulator.state.lock:
         return [change for change in site.simulator.state.configuration.changes.values() if change.owner == "alice"]
-
-
-@pytest.mark.parametrize("part", [0, 1])
-def test_connection_lost_at_every_request_of_an_install(part):
-    """After a request is before the next one. Every second time the pipeline's rollback comes in between."""
-    with run_site() as site:
-        former = site.rotate("ottr-abcd-first")
-        assert site.serves(former)
-        for skip in range(part, 200, 2):
-            request = make_request(f"ottr-abcd-{skip}")
-            issued = site.issue(request)
-            with site.open() as driver:
-                before = driver.inspect()
-            site.simulator.faults.arm("drop_after", skip=skip)
-            with suppress(DriverError), site.open() as driver:
-                driver.install(request, issued)
-            reached_the_end = site.simulator.faults.armed("drop_after")
-            site.simulator.faults.clear()
-            assert site.simulator.wait_until_idle()
-            assert site.simulator.served_fingerprint() in (fingerprint(former), fingerprint(issued))
-            if skip % 4 < 2 and not reached_the_end:
-                with site.open() as driver:
-                    driver.rollback(request, before)
-                assert site.serves(former)
-            with site.open() as driver:
-                driver.install(request, issued)
-            assert site.serves(issued)
-            former = issued
-            if reached_the_end:
-                break
-        assert reached_the_end
-
-
-def test_connection_lost_at_every_request_of_a_rollback():
-    with run_site() as site:
-        first = site.simulator.served_fingerprint()
-        request = make_request()
-        issued = site.issue(request)
-        with site.open() as driver:
-            before = driver.inspect()
-        for skip in range(100):
-            with site.open() as driver:
-                driver.install(request, issued)
-            site.simulator.faults.arm("drop_after", skip=skip)
-            with suppress(DriverError), site.open() as driver:
-                driver.rollback(request, before)
-            reached_the_end = site.simulator.faults.armed("drop_after")
-            site.simulator.faults.clear()
-            with site.open() as driver:
-                driver.rollback(request, before)
-            assert site.simulator.wait_until_idle()
-            assert site.simulator.served_fingerprint() == first
-            if reached_the_end:
-                break
-        assert reached_the_end
-
-
-def test_connection_lost_at_every_request_of_making_a_key():
-    with run_site() as site:
-        for skip in range(50):
-            request = make_request(f"ottr-abcd-{skip}")
-            site.simulator.faults.arm("drop_after", skip=skip)
-            with suppress(DriverError), site.open() as driver:
-                driver.create_csr(request)
-            reached_the_end = site.simulator.faults.armed("drop_after")
-            site.simulator.faults.clear()
-            with site.open() as driver:
-                csr = driver.create_csr(request)
-                assert driver.create_csr(request) == csr
-            if reached_the_end:
-                break
-        assert reached_the_end
-
-
-def test_dropped_connection_is_unreachable_and_has_a_hint():
-    with run_site() as site:
-        site.simulator.faults.arm("drop_before", "show system info")
-        with pytest.raises(DeviceUnreachable) as caught, site.open():
-            pass
-        assert caught.value.hint
-        assert caught.value.retryable
 
 
 @pytest.mark.parametrize("operation", CHANGES)
@@ -276,27 +195,11 @@ def test_lock_that_comes_with_the_commit_is_named_and_waited_for():
         site.simulator.faults.clear()
 
 
-def test_configuration_lock_is_busy():
-    with run_site() as site, site.open() as driver:
-        site.simulator.faults.arm("config_lock_held_by", "alice", times=None)
-        with pytest.raises(DeviceBusy, match="alice"):
-            driver.create_csr(make_request())
-
-
 def test_running_commit_is_waited_for():
     with run_site() as site:
         site.simulator.faults.arm("busy", times=2)
         assert site.serves(site.rotate())
         assert site.requests().count("commit") == 3
-
-
-def test_commit_that_stays_refused_is_busy():
-    request = make_request()
-    with run_site() as site:
-        issued = site.issue(request)
-        site.simulator.faults.arm("busy", times=None)
-        with site.open() as driver, pytest.raises(DeviceBusy):
-            driver.install(request, issued)
 
 
 @pytest.mark.parametrize("operation", ["request certificate generate", "export", "import", "set", "commit"])

@@ -229,6 +229,31 @@ note_existing() { if [ -e "$1" ]; then existing=yes; fi; }
 note_changed() { if [ -e "$1" ] && ! cmp -s "$1" "$base/current/$2"; then changed=yes; fi; }
 copy_original() { if [ -e "$1" ]; then cp -aL -- "$1" "$picture$new/$2"; fi; }
 
+# One ln and one mv where all paths are beside our folder and have our names.
+link_paths() {
+	names='' links='' odd=''
+	each_file add_missing_link
+	if [ -n "$odd" ]; then
+		each_file link_path
+		return
+	fi
+	set -f
+	IFS=$newline
+	ln -sfn -- $links "$base/" && mv -f -- $names "${base%/*}/"
+	linked=$?
+	unset IFS
+	set +f
+	return "$linked"
+}
+
+add_missing_link() { # path, target
+	if ! is_linked "$1" "$2"; then
+		names=$names$base/$2$newline
+		links=$links$base/current/$2$newline
+		[ "$1" = "${base%/*}/$2" ] || odd=yes
+	fi
+}
+
 link_path() {
 	if ! is_linked "$1" "$2"; then
 		aside=${1%/*}/.${1##*/}.ottr
@@ -252,7 +277,7 @@ convert() {
 	fi
 	sync_files "$base/$label"/*.pem ${picture:+"$picture$new"/*}
 	[ -z "$picture" ] || show_picture
-	[ -z "$unlinked" ] || each_file link_path || cannot "replace a file by a link to $base/current"
+	[ -z "$unlinked" ] || link_paths || cannot "replace a file by a link to $base/current"
 }
 
 # "original" is the first picture and stays for good; a later one is for paths that have been added since.
@@ -272,7 +297,25 @@ take_picture() {
 	umask 022
 	mkdir -- "$picture$new" || cannot "make $picture$new"
 	umask 077
-	each_file copy_original || cannot "keep the former files in $picture$new"
+	names='' odd=''
+	each_file add_existing
+	if [ -n "$odd" ]; then
+		each_file copy_original
+	else
+		set -f
+		IFS=$newline
+		cp -aL -- $names "$picture$new/"
+	fi || cannot "keep the former files in $picture$new"
+	unset IFS
+	set +f
+}
+
+# Sets "odd" where a file has another name than ours: all others are copied by one program.
+add_existing() { # path, target
+	if [ -e "$1" ]; then
+		names=$names$1$newline
+		[ "${1##*/}" = "$2" ] || odd=yes
+	fi
 }
 
 show_picture() {
@@ -381,6 +424,11 @@ start_timer() { # seconds, nonce, end of the program
 stop_timer() {
 	[ -e "$base/$label/deadman.sh" ] || return 0
 	true >"$base/$label/armed" || rm -f -- "$base/$label/armed"
+	end_timer
+	rm -f -- "$base/$label/armed" "$base/$label/timer" "$base/$label/deadman.sh" "$base/$label"/claim-*
+}
+
+end_timer() {
 	if [ -d /run/systemd/system ]; then
 		systemctl stop "$label.timer" >/dev/null 2>&1
 	fi
@@ -393,11 +441,16 @@ stop_timer() {
 			*"$base/$label/deadman.sh"*) kill -s TERM -- "-$pid" 2>/dev/null || kill -s TERM "$pid" 2>/dev/null ;;
 		esac
 	fi
-	rm -f -- "$base/$label/armed" "$base/$label/timer" "$base/$label/deadman.sh"
 }
 
 disarm() {
 	[ -d "$base/$label" ] || return 0
+	licence=
+	{ read -r licence <"$base/$label/armed"; } 2>/dev/null
+	if [ -n "$licence" ] && claim "$licence"; then
+		end_timer
+		return 0
+	fi
 	take_lock
 	if [ -e "$base/$label/fired" ]; then
 		read_current

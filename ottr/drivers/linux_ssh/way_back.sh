@@ -155,10 +155,19 @@ roll_back() { # what was bound, as inspect() said it
 	settle_reload
 }
 
-# What is left to do when the timer has waited. Under the lock either the licence is still there, or disarm() has taken
-# it away.
+# Who makes this file first has the last word, the timer or disarm(): so disarm() needs neither lock nor program.
+claim() { # nonce
+	set -C
+	{ true >"$base/$label/claim-$1"; } 2>/dev/null && claimed=yes || claimed=
+	set +C
+	[ -n "$claimed" ]
+}
+
+# What is left to do when the timer has waited. Under the lock either the licence is still there, or it has been taken
+# away. On a full disk nobody can claim anything, and the lock decides.
 go_off() { # nonce, what was bound
 	take_lock
 	read -r licence <"$base/$label/armed" && [ "$licence" = "$1" ] || exit 0
+	claim "$1" || ! [ -e "$base/$label/claim-$1" ] || exit 0
 	mv -f -- "$base/$label/armed" "$base/$label/fired" && roll_back "$2"
 } 2>/dev/null

@@ -98,9 +98,12 @@ class Client:
         self.operate(_write(_build_generate(name, common_name, dns_names, key_type)))
 
     def export_csr(self, name: str) -> str:
-        """PKCS#10 in PEM, out of the candidate. Raises DriverError."""
+        """PKCS#10 in PEM, out of the candidate; empty when it has gone. Raises DriverError."""
         parameters = {"certificate-name": name, "format": "pkcs10", "include-key": "no"}
-        self._xapi.run("export", category="certificate", extra_qs=parameters)
+        try:
+            self._xapi.run("export", category="certificate", extra_qs=parameters)
+        except NoSuchObject:
+            return ""
         exported = self._xapi.export_result
         return bytes(exported["content"]).decode("ascii", "replace") if exported else ""
 

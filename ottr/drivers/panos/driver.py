@@ -14,7 +14,7 @@ from ottr.drivers.panos.options import Options
 from ottr.drivers.panos.patience import Patience, find_foreign_changes, find_foreign_locks
 from ottr.drivers.panos.places import check_label
 from ottr.drivers.panos.wire import Wire
-from ottr.errors import DeviceRejected, KeyLost, UnsupportedDevice
+from ottr.errors import DeviceRejected, DeviceUnreachable, KeyLost, UnsupportedDevice
 from ottr.model import CertificateRequest, Facts, IssuedCertificate, SigningRequest
 from ottr.x509 import Certificate, find_certificate, parse_certificate, parse_request, split_pem
 
@@ -60,16 +60,11 @@ class PanosDevice:
         """See Driver. Imports under the key's name, binds by ``set`` and commits only what this account changed."""
         label, leaf = check_label(request.label), parse_certificate(issued.leaf_pem)
         self._wire.trust(leaf.sha256)
-        self._patience.await_own_jobs()
-        if not self._is_installed(label, leaf):
-            self._patience.await_others(self._find_others)
-            try:
-                self._bring(label, leaf, issued)
-            except DeviceRejected as error:
-                if self._configuration.find_certificate(label):
-                    raise
-                raise KeyLost(f"{self._client.name}: {label} has gone while it was installed") from error
-        self._push()
+        try:
+            self._install(label, leaf, issued)
+        except DeviceUnreachable:
+            self._patience.ride_out(self._configuration.read_binding)  # so that a rollback finds the device back
+            raise
 
     def rollback(self, request: CertificateRequest, before: Facts) -> None:
         """See Driver. A binding that somebody else has changed meanwhile is left alone."""
@@ -99,8 +94,10 @@ class PanosDevice:
         self._patience.await_others(self._find_others)
         bound = {self._configuration.read_binding(running=running).certificate for running in (False, True)}
         gone = [label for label, path in doomed.items() if label not in bound and self._delete(label, path)]
-        if any(self._runs(label) for label in gone):
+        if any(map(self._runs, gone)):
             self._commit()
+            if left := self._patience.ride_out(lambda: [label for label in gone if self._runs(label)]):
+                raise DeviceRejected(f"{self._client.name} still has {', '.join(left)} after the commit")
             self._push()
 
     def labels(self) -> frozenset[str]:
@@ -114,6 +111,18 @@ class PanosDevice:
     def alive(self) -> bool:
         """See Reusable: a session is a key, and a refused one is replaced."""
         return True
+
+    def _install(self, label: str, leaf: Certificate, issued: IssuedCertificate) -> None:
+        self._patience.await_own_jobs()
+        if not self._is_installed(label, leaf):
+            self._patience.await_others(self._find_others)
+            try:
+                self._bring(label, leaf, issued)
+            except DeviceRejected as error:
+                if self._configuration.find_certificate(label):
+                    raise
+                raise KeyLost(f"{self._client.name}: {label} has gone while it was installed") from error
+        self._push()
 
     def _bring(self, label: str, leaf: Certificate, issued: IssuedCertificate) -> None:
         """Compare, import, compare again, bind, commit, and look at what runs."""

@@ -8,6 +8,7 @@ from ottr.errors import AuthenticationFailed, DeviceBusy, DeviceRejected, Driver
 ROLE_HINT = "the account needs the XML API rights Configuration, Operational Requests, Commit, Import and Export"
 LOGIN_HINT = "check ansible_user and ansible_password, and that the account may use the XML API"
 
+_OWN_WORDS = "these are the device's own words; nothing is bound that it refused, and the next run tries again"
 _NOTHING_TO_COMMIT = ("there are no changes to commit", "the result of this commit would be the same")
 _BUSY = (
     "another commit",
@@ -43,7 +44,7 @@ def build_error(name: str, code: str, words: str) -> DriverError:
         return KeyLost(message)
     if code == "7" or "no such node" in text:
         return NoSuchObject(message)
-    return DeviceRejected(message, hint=next((hint for sign, hint in _HINTS if sign in text), ""))
+    return DeviceRejected(message, hint=next((hint for sign, hint in _HINTS if sign in text), _OWN_WORDS))
 
 
 def is_nothing_to_commit(words: str) -> bool:

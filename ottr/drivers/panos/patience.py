@@ -18,6 +18,10 @@ T = TypeVar("T")
 
 _SLOWER = 1.3
 _SLOWEST_S = 10.0
+_WEB_SERVER_HINT = (
+    "if it answers to ping, its web server has not come back: over SSH or at its console, `show jobs all`, and when no "
+    "commit runs `debug software restart process web-server`"
+)
 
 
 class Patience:
@@ -71,7 +75,9 @@ class Patience:
                 return action()
             except (DeviceUnreachable, AuthenticationFailed, HostKeyRefused) as error:
                 last = error
-        raise last or DeviceUnreachable(f"{self._client.name} did not come back")
+        if isinstance(last, DeviceUnreachable):
+            raise DeviceUnreachable(str(last), hint=_WEB_SERVER_HINT) from last
+        raise last or DeviceUnreachable(f"{self._client.name} did not come back", hint=_WEB_SERVER_HINT)
 
     def _start(self, commit: Commit, action: str) -> str:
         busy: DeviceBusy | None = None

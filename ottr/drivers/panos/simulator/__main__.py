@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m ottr.drivers.panos.simulator``: simulated firewalls until a signal or the end of standard input."""
+"""``python -m ottr.drivers.panos.simulator``: simulated firewalls until a signal ends them.
+
+A line of JSON for each device at the beginning says where it is, and one at the end how often it was asked for what.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import json
 import signal
 import sys
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -31,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         for device in devices:
             print(json.dumps(_describe(device)), flush=True)
         stop.wait()
+        for device in devices:
+            print(json.dumps(_count_requests(device)), flush=True)
     return 0
 
 
@@ -102,6 +108,10 @@ def _describe(device: PanosSimulator) -> dict[str, Any]:
         "username": device.username,
         "fingerprint": device.served_fingerprint(),
     }
+
+
+def _count_requests(device: PanosSimulator) -> dict[str, Any]:
+    return {"hostname": device.settings.hostname, "requests": Counter(device.requests.operations())}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -68,6 +68,10 @@ class KeyStore:
         """The key of an entry, if there is one."""
         return self._keys.get(entry.findtext("private-key", ""))
 
+    def all(self) -> tuple[PrivateKey, ...]:
+        """Every key: for tests that look for leaks."""
+        return tuple(self._keys.values())
+
     def share_with(self, other: KeyStore) -> None:
         """Panorama gives its keys to a firewall with the configuration that uses them."""
         other._keys.update(self._keys)

@@ -17,6 +17,7 @@ from ottr.drivers.panos.simulator.settings import Settings
 from ottr.drivers.panos.simulator.state import FAULTS, State
 from ottr.simulation.application import Application
 from ottr.simulation.faults import Faults
+from ottr.simulation.pair import PrivateKey
 from ottr.simulation.requests import RequestLog
 from ottr.simulation.server import wait_until
 
@@ -101,6 +102,18 @@ class PanosSimulator:
         return tuple(self.state.exported_keys)
 
     @property
+    def private_keys(self) -> Sequence[PrivateKey]:
+        """Every key it holds."""
+        return self.state.keys.all()
+
+    @property
+    def certificate_names(self) -> frozenset[str]:
+        """Names of the certificates and CSRs in the candidate configuration, wherever they are."""
+        with self.state.lock:
+            entries = self.state.configuration.candidate.iterfind(".//certificate/entry")
+            return frozenset(entry.get("name", "") for entry in entries)
+
+    @property
     def sessions(self) -> int:
         """How many API keys are valid."""
         return len(self.state.accounts.keys)
@@ -137,6 +150,15 @@ class PanosSimulator:
     def revert(self) -> None:
         """Another administrator reverts everybody's pending changes."""
         with self.state.lock:
+            self.state.configuration.revert(None)
+
+    def repair(self) -> None:
+        """End every fault, and what faults have left behind: a job that never ends, locks, pending changes."""
+        self.faults.clear()
+        with self.state.lock:
+            self.state.jobs.forget()
+            self.state.commit_locks.held.clear()
+            self.state.config_locks.held.clear()
             self.state.configuration.revert(None)
 
     def reboot(self) -> None:
