@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 from bench.fleet import Fleet
 
-NAMES = ("floor", "ottr", "lego", "certbot", "ansible")
+NAMES = ("floor", "ottr", "play", "steps", "lego", "certbot", "ansible")
 """In the order of the first round."""
 
 

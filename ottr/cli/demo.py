@@ -21,18 +21,20 @@ if TYPE_CHECKING:
     from ottr.app import App
     from ottr.cli.rollout import Run
     from ottr.lab import Lab
+    from ottr.lab.appliance import Appliance
+    from ottr.lab.host import Host
     from ottr.x509 import Certificate
 
-_HEAD = ("HOST", "SEEN", "SERIAL", "NOT AFTER", "SHA-256", "ISSUER")
+_HEAD = ("DEVICE", "PLATFORM", "SEEN", "SERIAL", "NOT AFTER", "SHA-256", "ISSUER")
 _SHORT = 16
 _HAND_OVER_S = 3.0
 
 
 def demo(shared: Shared, hosts: Hosts = 3) -> int:
-    """Start a lab, rotate it, and show what each host serves before and after."""
+    """Start a lab, rotate it, and show what each device serves before and after."""
     if shared.config is not None or shared.output is Form.JSON:
         raise Misuse("the demo brings its own ottr.yaml and is for people: it takes no --config and no JSON")
-    screen.say(f"Starting {hosts} hosts with sshd and nginx, BIND and Pebble ...")
+    screen.say(f"Starting {hosts} Linux hosts, simulated appliances, BIND and Pebble ...")
     screen.flush()
     with open_lab(hosts, None) as lab:
         before = _look(lab)
@@ -41,11 +43,11 @@ def demo(shared: Shared, hosts: Hosts = 3) -> int:
             warm_up(app)
             status, rotated = _rotate(app, own)
         after = _look_again(lab, before)
-    _title("What each host served before and serves now, as a TLS client sees it")
-    screen.say_all(_compare(before, after))
+    _title("What each device served before and serves now, as a TLS client sees it")
+    screen.say_all(_compare(lab.devices, before, after))
     changed = sum(before[name].sha256 != after[name].sha256 for name in before)
-    screen.say(f"\n{rotated} of {hosts} hosts rotated, {changed} serve another certificate than before.")
-    if status is ExitStatus.OK and not rotated == changed == hosts:
+    screen.say(f"\n{rotated} of {len(before)} devices rotated, {changed} serve another certificate than before.")
+    if status is ExitStatus.OK and not rotated == changed == len(before):
         return ExitStatus.FAILED
     return status
 
@@ -65,10 +67,10 @@ def _rotate(app: App, shared: Shared) -> tuple[ExitStatus, int]:
 
 
 def _look(lab: Lab) -> Mapping[str, Certificate]:
-    """A handshake with every host that has nothing to do with Ottr's own."""
+    """A handshake with every device that has nothing to do with Ottr's own."""
     from ottr.x509 import parse_certificate
 
-    return {host.name: parse_certificate(host.fetch_served_pem()) for host in lab.hosts}
+    return {device.name: parse_certificate(device.fetch_served_pem()) for device in lab.devices}
 
 
 def _look_again(lab: Lab, before: Mapping[str, Certificate]) -> Mapping[str, Certificate]:
@@ -86,12 +88,18 @@ def _title(text: str) -> None:
     screen.flush()
 
 
-def _compare(before: Mapping[str, Certificate], after: Mapping[str, Certificate]) -> Iterator[str]:
+def _compare(
+    devices: Sequence[Host | Appliance], before: Mapping[str, Certificate], after: Mapping[str, Certificate]
+) -> Iterator[str]:
     rows: list[Sequence[str]] = []
-    for name, old in before.items():
-        rows += [_row(name, "before", old), _row(name, "after", after[name])]
+    for device in devices:
+        kind = f"{device.platform} {device.os_version}"
+        rows += [
+            _row(device.name, kind, "before", before[device.name]),
+            _row(device.name, kind, "after", after[device.name]),
+        ]
     yield from format_table(_HEAD, rows)
 
 
-def _row(name: str, when: str, leaf: Certificate) -> tuple[str, ...]:
-    return name, when, leaf.serial, describe_time(leaf.not_after) or "", leaf.sha256[:_SHORT], leaf.issuer
+def _row(name: str, kind: str, when: str, leaf: Certificate) -> tuple[str, ...]:
+    return name, kind, when, leaf.serial, describe_time(leaf.not_after) or "", leaf.sha256[:_SHORT], leaf.issuer

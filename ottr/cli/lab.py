@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``ottr lab``: a small fleet of real hosts with their DNS and CA, held open."""
+"""``ottr lab``: a small fleet with its DNS and CA, held open."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 
 from ottr.cli import screen
 from ottr.cli.options import Form, Shared
+from ottr.cli.table import format_table
 from ottr.errors import LabError
 from ottr.report import SCHEMA_VERSION, ExitStatus
 
@@ -31,7 +32,7 @@ PACKAGES = {
 }
 """Program and the Debian package that has it."""
 
-Hosts = Annotated[int, typer.Option("--hosts", min=1, max=1000, help="How many hosts.")]
+Hosts = Annotated[int, typer.Option("--hosts", min=1, max=1000, help="How many Linux hosts.")]
 
 
 def lab(
@@ -41,7 +42,7 @@ def lab(
         Path | None, typer.Option("--folder", help="Where it lives; else a new temporary folder, removed at the end.")
     ] = None,
 ) -> int:
-    """Hold a lab open: hosts with sshd and nginx, BIND and Pebble, on loopback addresses."""
+    """Hold a lab open: hosts with sshd and nginx, simulated appliances, BIND and Pebble, on loopback addresses."""
     with ended_by_signals() as ended, open_lab(hosts, folder) as opened:
         if shared.output is Form.JSON:
             screen.say_json(_describe(opened))
@@ -57,14 +58,18 @@ def open_lab(hosts: int, folder: Path | None) -> Iterator[Lab]:
     """Start a lab in a folder, or in one of its own that goes away with it. Raises LabError."""
     require_programs()
     from ottr.lab import Lab
+    from ottr.lab.appliance import MIXED
 
     if folder is not None:
         if folder.exists() and any(folder.iterdir()):
             raise LabError(f"{folder} is not empty", hint="name a folder that is new or empty")
-        with Lab(folder, hosts) as opened:
+        with Lab(folder, hosts, simulated=MIXED) as opened:
             yield opened
         return
-    with tempfile.TemporaryDirectory(prefix="ottr-lab-") as temporary, Lab(Path(temporary), hosts) as opened:
+    with (
+        tempfile.TemporaryDirectory(prefix="ottr-lab-") as temporary,
+        Lab(Path(temporary), hosts, simulated=MIXED) as opened,
+    ):
         yield opened
 
 
@@ -109,14 +114,26 @@ def _describe(lab: Lab) -> dict[str, object]:
         "routing": str(lab.routing),
         "directory": lab.pebble.directory,
         "dns_server": lab.bind.server,
-        "hosts": [{"name": host.name, "address": host.address, "port": host.nginx.port} for host in lab.hosts],
+        "hosts": [
+            {
+                "name": device.name,
+                "platform": device.platform,
+                "os_version": device.os_version,
+                "address": device.address,
+                "port": device.port,
+            }
+            for device in lab.devices
+        ],
     }
 
 
 def _format(lab: Lab) -> Iterator[str]:
-    yield f"{len(lab.hosts)} hosts, BIND at {lab.bind.server}, Pebble at {lab.pebble.directory}"
-    for host in lab.hosts:
-        yield f"  {host.name}  https://{host.address}:{host.nginx.port}"
+    yield f"{len(lab.devices)} devices, BIND at {lab.bind.server}, Pebble at {lab.pebble.directory}"
+    rows = [
+        (f"  {device.name}", f"{device.platform} {device.os_version}", f"https://{device.address}:{device.port}")
+        for device in lab.devices
+    ]
+    yield from format_table(("  DEVICE", "PLATFORM", "SERVES AT"), rows)
     yield ""
     yield "In another terminal:"
     yield f"  export OTTR_CONFIG={lab.settings}"

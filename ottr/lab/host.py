@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ottr.lab.nginx import Nginx
 from ottr.lab.sshd import Sshd
@@ -18,11 +19,19 @@ class Host:
     sshd: Sshd
     nginx: Nginx
 
+    platform: ClassVar[str] = "linux"
+    os_version: ClassVar[str] = "12"
+
     @property
     def address(self) -> str:
         """Its loopback address."""
         return self.nginx.address
 
+    @property
+    def port(self) -> int:
+        """Where it serves its certificate."""
+        return self.nginx.port
+
     def fetch_served_pem(self) -> str:
         """The leaf it serves now, by a handshake from outside that trusts anything."""
-        return ssl.get_server_certificate((self.address, self.nginx.port), timeout=10)
+        return ssl.get_server_certificate((self.address, self.port), timeout=10)

@@ -31,7 +31,7 @@ http {{
         listen {address}:{port} ssl;
         server_name {server_name};
         ssl_certificate {folder}/tls/fullchain.pem;
-        ssl_certificate_key {folder}/tls/key.pem;
+        ssl_certificate_key {folder}/tls/privkey.pem;
         location / {{ return 200 "{server_name}\\n"; }}
     }}
 }}
@@ -61,7 +61,7 @@ class Nginx:
         self.server_name = server_name
         self.configuration = folder / "nginx.conf"
         self.fullchain = folder / "tls" / "fullchain.pem"
-        self.key = folder / "tls" / "key.pem"
+        self.key = folder / "tls" / "privkey.pem"
         files = ("-p", str(folder), "-e", str(folder / "error.log"), "-c", str(self.configuration))
         command = (find_program("nginx"), *files)
         self.test_command = (*command, "-t", "-q")

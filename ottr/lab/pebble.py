@@ -7,14 +7,17 @@ import http.client
 import json
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ottr.lab.gate import Gate
 from ottr.lab.process import Process
 from ottr.lab.x509 import write_server_certificate
 
 _PORT = 14000
+_INNER_PORT = 14001
 _MANAGEMENT_PORT = 15000
 
 
@@ -24,7 +27,7 @@ class Pebble:
     ``directory`` is its URL and ``ca_bundle`` the root its own HTTPS certificate leads to; the roots it
     issues under are ``roots()``. ``eab`` maps key ids to HMAC keys (base64url) and makes them mandatory.
     ``nonce_reject`` and ``authz_reuse`` are percentages; without ``nosleep`` its validator sleeps for up to
-    five seconds.
+    five seconds. ``gated`` puts a ``Gate`` before it, for more than some thirty clients at once.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Pebble:
         validity_s: int | None = None,
         blocked_domains: Sequence[str] = (),
         strict: bool = False,
+        gated: bool = False,
     ) -> None:
         self.folder = folder
         self.address = address
@@ -51,6 +55,8 @@ class Pebble:
         self._validity_s = validity_s
         self.eab = dict(eab or {})
         self._blocked_domains = list(blocked_domains)
+        self._port = _INNER_PORT if gated else _PORT
+        self._gate = Gate(folder, address, _PORT, _INNER_PORT) if gated else None
         self.process = Process(
             (
                 "pebble",
@@ -61,7 +67,7 @@ class Pebble:
                 f"-strict={str(strict).lower()}",
             ),
             log=folder / "pebble.log",
-            listens=[(address, _PORT), (address, _MANAGEMENT_PORT)],
+            listens=[(address, self._port), (address, _MANAGEMENT_PORT)],
             environment={
                 "PEBBLE_VA_NOSLEEP": "1" if nosleep else "0",
                 "PEBBLE_WFE_NONCEREJECT": str(nonce_reject),
@@ -73,11 +79,19 @@ class Pebble:
 
     def __enter__(self) -> Self:
         self.prepare()
-        self.process.__enter__()
+        with ExitStack() as stack:
+            for process in self.processes:
+                stack.enter_context(process)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.process.stop()
+        self._stack.close()
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """Pebble, and the gate if there is one."""
+        return (self.process, self._gate.process) if self._gate else (self.process,)
 
     def restart(self) -> None:
         """Restart; accounts, orders and issuing keys are new ones afterwards."""
@@ -88,7 +102,7 @@ class Pebble:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_server_certificate(self.folder, self.address)
         settings = {
-            "listenAddress": f"{self.address}:{_PORT}",
+            "listenAddress": f"{self.address}:{self._port}",
             "managementListenAddress": f"{self.address}:{_MANAGEMENT_PORT}",
             "certificate": str(self.folder / "server.pem"),
             "privateKey": str(self.folder / "server.key"),
@@ -102,6 +116,8 @@ class Pebble:
         if self._validity_s is not None:
             settings["certificateValidityPeriod"] = self._validity_s
         (self.folder / "pebble.json").write_text(json.dumps({"pebble": settings}))
+        if self._gate:
+            self._gate.prepare()
 
     def roots(self) -> list[str]:
         """PEM of every root it issues under; the first is the default chain's."""

@@ -23,9 +23,11 @@ import yaml
 
 import ottr.app
 from ottr.app import Options
+from ottr.inventory import Inventory
 from ottr.lab import Lab
 from ottr.lab.host import Host
 from ottr.lab.process import Process
+from ottr.logins import Logins
 from ottr.model import Outcome, RotationResult, Step, VerifyResult
 from ottr.orchestrator.runner import Rollout, Stop
 from ottr.orchestrator.target import Surroundings
@@ -41,9 +43,10 @@ T = TypeVar("T")
 class App(ottr.app.App):
     """The whole of Ottr, except that it does not wait long before it tries a device again."""
 
-    def surround(self) -> Surroundings:
+    def _surround(self, inventory: Inventory, logins: Logins) -> Surroundings:
         """As ever, with short waits."""
-        return replace(super().surround(), wait=lambda seconds: time.sleep(min(seconds, 0.05)))
+        around = super()._surround(inventory, logins)
+        return replace(around, wait=lambda seconds: time.sleep(min(seconds, 0.05)))
 
 
 @dataclass

@@ -9,6 +9,7 @@ The process forks from one that has everything imported already: only that makes
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -16,9 +17,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dns.query
 import paramiko
@@ -41,6 +43,17 @@ from ottr.transports.http import HttpClient
 from ottr.transports.shell import RemoteShell
 
 LIMIT_S = 60.0
+_LOOK = "look"
+_READS = (
+    b"type=op&cmd=%3Cshow",
+    b"action=get",
+    b"action=show",
+    b"type=export",
+    b"tmsh list",
+    b"grep ^ottr-",
+    b"-c 'ls ",
+)
+"""In what the XML API of PAN-OS is asked, and the shell of a BIG-IP."""
 
 Verb = Callable[[RotationService], Any]
 
@@ -59,11 +72,13 @@ class Countdown:
     def __init__(self, at: int) -> None:
         self.at = at
         self.passed = 0
+        self.kinds: list[str] = []
         self._lock = threading.Lock()
 
-    def __call__(self) -> None:
+    def __call__(self, kind: str) -> None:
         with self._lock:
             self.passed += 1
+            self.kinds.append(kind)
             if self.passed == self.at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -71,9 +86,10 @@ class Countdown:
         real = getattr(owner, name)
 
         def counted(*args: Any, **kwargs: Any) -> Any:
-            self()
+            kind = _name(name, args, kwargs)
+            self(f"before {kind}")
             value = real(*args, **kwargs)
-            self()
+            self(f"after {kind}")
             return value
 
         setattr(owner, name, counted)
@@ -83,10 +99,10 @@ class Countdown:
 
         @contextlib.contextmanager
         def counted(*args: Any, **kwargs: Any) -> Any:
-            self()
+            self(f"before {name}")
             with real(*args, **kwargs) as value:
                 yield value
-            self()
+            self(f"after {name}")
 
         setattr(owner, name, counted)
 
@@ -131,6 +147,7 @@ def _in_child(settings: Path, verb: Verb, log: Path, at: int) -> None:
             results = list(verb(app.service))
             for result in results:
                 file.write(f"{result}\n")
+            file.write(f"kinds {json.dumps(countdown.kinds)}\n")
             file.write(f"acts {countdown.passed}\n")
             app.close()
             status = 0 if all(result.outcome is Outcome.ROTATED for result in results) else 1
@@ -141,5 +158,30 @@ def _in_child(settings: Path, verb: Verb, log: Path, at: int) -> None:
         os._exit(status)
 
 
+def _name(name: str, args: tuple[Any, ...], values: Mapping[str, Any]) -> str:
+    """Of a request, with the server it goes to and whether it can change anything there."""
+    if name != "request":
+        return name
+    body = values.get("body") or b""
+    reads = args[1] == "GET" or any(sign in body for sign in _READS)
+    return f"{_LOOK if reads else 'change'} {urlsplit(args[2]).netloc}"
+
+
 def count_acts(log: Path) -> int:
     return int(log.read_text().rstrip().rpartition("acts ")[2])
+
+
+def choose_acts(log: Path, closely: str) -> list[int]:
+    """The numbers of the acts of the last run to be killed at: a sample that leaves nothing out at one device.
+
+    Nothing happens outside between an act's end and the next one's beginning, and looking changes nothing: it is
+    enough to be killed before each journal write, before each request that changes something there (``closely`` is its
+    host and port), before the next act after that, and before the first and the last of all other kinds.
+    """
+    kinds: list[str] = json.loads(log.read_text().rpartition("kinds ")[2].partition("\n")[0])
+    before = [number for number, kind in enumerate(kinds) if kind.startswith("before")]
+    places = {kind: [number for number in before if kinds[number] == kind] for kind in set(kinds)}
+    chosen = {number for numbers in places.values() for number in (*numbers[:1], *numbers[-1:])}
+    chosen |= {number for number in before if kinds[number] in ("before write", f"before change {closely}")}
+    chosen |= {number for number in before if number and kinds[number - 1] == f"after change {closely}"}
+    return sorted(number + 1 for number in chosen)

@@ -45,6 +45,19 @@ def test_two_hosts_end_to_end() -> None:
     assert {criterion["verdict"] for criterion in report["criteria"]} == {"not measured"}
 
 
+def test_firewalls_end_to_end() -> None:
+    argv = (sys.executable, "-m", "bench.firewalls", "--devices", "3", "--commit-s", "0.5", "--output", "json")
+    done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [(run["good"], run["hosts"]) for run in report["runs"]] == [(True, 1), (True, 3)]
+    assert [one["requests"]["commit"] for one in report["requests"]] == [1, 1, 1]
+    wall, memory, looks = report["criteria"]
+    assert wall["value"] == report["runs"][1]["wall_s"] / report["runs"][0]["wall_s"]
+    assert memory["value"] == report["runs"][1]["peak_rss_mib"]
+    assert looks["value"] == max(one["requests"]["show jobs id"] for one in report["requests"])
+
+
 def test_a_fleet_nobody_rotated_has_failed(lab: Lab) -> None:
     failures = Fleet(lab, sleeps=False).find_failures()
     assert [line.split(":")[0] for line in failures] == [host.name for host in lab.hosts]

@@ -196,8 +196,8 @@ class Full:
 
     def wrap(self, real: Write) -> Write:
         @contextmanager
-        def write(database: Database) -> Iterator[sa.Connection]:
-            with real(database) as connection:
+        def write(database: Database, *, durable: bool = True) -> Iterator[sa.Connection]:
+            with real(database, durable=durable) as connection:
                 if self._is_full:
                     pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
                     connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handshakes with an endpoint without pause, in a process of its own; TLS itself proves that key and certificate fit.
 
-``python -m tests.acceptance.watcher ADDRESS PORT NAME`` prints a line for each failure and, when its standard
-input ends, the number of handshakes.
+``python -m tests.acceptance.watcher ADDRESS PORT NAME`` prints a line for each failure and for each other certificate
+than the one before and, when its standard input ends, the number of handshakes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import select
 import socket
 import ssl
 import subprocess
 import sys
 import time
+
+_SERVED = "served "
 
 
 def fetch(address: str, port: int, name: str) -> bytes:
@@ -34,6 +37,8 @@ class Watcher:
         self._endpoint = (address, port, name)
         self.handshakes = 0
         self.failures: list[str] = []
+        self.served: list[str] = []
+        """SHA-256 of every certificate, in the order they came."""
 
     def __enter__(self) -> Watcher:
         argv = [sys.executable, "-m", "tests.acceptance.watcher", *map(str, self._endpoint)]
@@ -42,7 +47,9 @@ class Watcher:
 
     def __exit__(self, *exception: object) -> None:
         output, _ = self._process.communicate(timeout=30)
-        *self.failures, count = output.splitlines()
+        *lines, count = output.splitlines()
+        self.served = [line.removeprefix(_SERVED) for line in lines if line.startswith(_SERVED)]
+        self.failures = [line for line in lines if not line.startswith(_SERVED)]
         self.handshakes = int(count)
 
     def await_served(self, der: bytes) -> None:
@@ -54,13 +61,18 @@ class Watcher:
 
 def main() -> None:
     address, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    handshakes = 0
-    while not select.select([sys.stdin], [], [], 0.02)[0]:
+    handshakes, last = 0, b""
+    over: list[object] = []
+    while not over:
         try:
-            fetch(address, port, name)
+            der = fetch(address, port, name)
             handshakes += 1
+            if der != last:
+                last = der
+                print(f"{_SERVED}{hashlib.sha256(der).hexdigest()}", flush=True)
         except OSError as error:
             print(repr(error), flush=True)
+        over = select.select([sys.stdin], [], [], 0.02)[0]
     print(handshakes, flush=True)
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import ssl
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import yaml
 
 from ottr.files.settings import load_settings
 from ottr.lab import Lab
+from ottr.lab.appliance import API_PORT, MIXED
 from ottr.lab.pebble import Pebble
-from ottr.model import Device, Route
+from ottr.model import Device, KeyType, Route
 from ottr.routing.loader import load_routes
 
 
@@ -64,3 +67,33 @@ def test_every_host_of_the_inventory_is_routed_to_its_own_nginx(lab: Lab) -> Non
         assert route.options["key"] == str(host.nginx.key)
         (endpoint,) = route.endpoints
         assert (endpoint.host, endpoint.port) == (host.nginx.address, host.nginx.port)
+
+
+def test_every_appliance_is_routed_by_its_release_and_known_by_its_first_certificate(tmp_path: Path) -> None:
+    with Lab(tmp_path / "lab", 0, simulated=MIXED) as lab:
+        router = load_routes(lab.routing, load_settings(lab.settings, {}))
+        groups = yaml.safe_load((lab.inventory / "hosts.yml").read_text())
+
+        routed = {}
+        for appliance in lab.appliances:
+            variables = groups[appliance.platform]["vars"] | groups[appliance.platform]["hosts"][appliance.name]
+            der = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((appliance.address, API_PORT)))
+            assert variables["ottr_tls_fingerprint"] == f"SHA256:{hashlib.sha256(der).hexdigest()}"
+            device = Device(
+                appliance.name,
+                variables["host_platform"],
+                variables["ansible_host"],
+                (appliance.name,),
+                os_version=variables["os_version"],
+                certificate_authority=variables["certificate_authority"],
+                variables=variables,
+            )
+            route = router.route(device)
+            assert isinstance(route, Route)
+            assert [str(endpoint) for endpoint in route.endpoints] == [f"{appliance.address}:{appliance.port}"]
+            assert route.driver == appliance.platform
+            assert route.options == {**appliance.model.way.options, "ca_bundle": str(lab.trust)}
+            routed[appliance.os_version] = route.key_type
+
+    assert routed.pop("8.1.26") is KeyType.RSA2048
+    assert routed == {model.os_version: KeyType.EC256 for model in MIXED[1:]}

@@ -15,7 +15,7 @@ from ottr.drivers import DriverModule
 from ottr.errors import ConfigurationError
 from ottr.files.settings import load_settings
 from ottr.files.start import take_over_lab, write_start
-from ottr.model import Device, Route
+from ottr.model import Device, KeyType, Route
 from ottr.routing import load_routes
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def test_the_commented_parts_of_the_settings_load_too(tmp_path: Path) -> None:
     settings = load_settings(tmp_path / "ottr.yaml", environment)
     assert sorted(settings.issuers) == ["lets_encrypt", "lets_encrypt_staging", "ottr_ca"]
     assert [solver.kind for solver in settings.solvers] == ["rfc2136", "lexicon", "exec"]
-    assert [source.pattern for source in settings.credentials] == ["*.dc1.example.com", "linux"]
+    assert [source.pattern for source in settings.credentials] == ["*.dc1.example.com", "linux", "panos"]
     assert settings.notify.command == ("/usr/local/bin/page-somebody",)
     assert settings.rotation.freezes[0].reason == "year's end"
     assert settings.known_hosts == (tmp_path / "known_hosts",)
@@ -93,6 +93,12 @@ def test_the_commented_parts_of_the_routes_load_too(tmp_path: Path) -> None:
     mail = Device("mx", "linux", "127.0.10.2", ("mx.example.com",), os_version="12", groups=frozenset({"mail"}))
     route = route_of(tmp_path, mail)
     assert [str(endpoint) for endpoint in route.endpoints] == ["127.0.10.2:25", "127.0.10.2:465"]
+    firewall = Device("fw", "panos", "127.0.10.3", ("fw.example.com",), os_version="8.1.26-h1")
+    assert route_of(tmp_path, firewall).key_type is KeyType.RSA2048
+    firewall = Device("fw", "panos", "127.0.10.3", ("fw.example.com",), os_version="11.1.2")
+    assert [str(endpoint) for endpoint in route_of(tmp_path, firewall).endpoints] == ["vpn.example.com:443"]
+    balancer = Device("lb", "f5", "127.0.10.4", ("www.example.com",), os_version="16.1.2.2-0.0.28")
+    assert route_of(tmp_path, balancer).options == {"client_ssl": "/Common/www"}
     assert (route.before, route.after) == ((("/usr/local/bin/drain",),), (("/usr/local/bin/undrain",),))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ottr.lab.appliance import MIXED
 from tests.acceptance.cli.shell import Operator, interrupt, wait_until
 
 
@@ -35,15 +36,18 @@ def test_a_lab_is_held_open_until_a_signal(somebody: Operator) -> None:
         line = process.stdout.readline()
         assert line, "the lab ended"
         text += line
-    [host] = json.loads(text)["hosts"]
+    host, *appliances = json.loads(text)["hosts"]
+    assert [one["os_version"] for one in appliances] == [model.os_version for model in MIXED]
     mine = somebody.folder / "mine"
     somebody.run("init", "--lab", str(folder), str(mine))
-    assert somebody.run("plan", "--config", str(mine / "ottr.yaml"), "-o", "json").json["due"] == 1
+    assert somebody.run("plan", "--config", str(mine / "ottr.yaml"), "-o", "json").json["due"] == 1 + len(MIXED)
     somebody.run("rotate", "--config", str(mine / "ottr.yaml"))
-    assert answers(host["address"], host["port"])
+    for device in (host, *appliances):
+        assert answers(device["address"], device["port"])
     interrupt(process, signal.SIGTERM)
     somebody.wait(process)
-    wait_until(lambda: not answers(host["address"], host["port"]), "the host is gone")
+    for device in (host, *appliances):
+        wait_until(lambda at=device: not answers(at["address"], at["port"]), "the device is gone")
 
 
 def test_a_lab_takes_no_folder_with_something_in_it(somebody: Operator) -> None:
@@ -54,11 +58,12 @@ def test_a_lab_takes_no_folder_with_something_in_it(somebody: Operator) -> None:
 def test_the_demo_rotates_shows_and_cleans_up(somebody: Operator) -> None:
     done = somebody.run("demo", "--hosts", "1")
     lines = done.stdout.splitlines()
-    assert lines[-1] == "1 of 1 hosts rotated, 1 serve another certificate than before."
-    before, after = (
-        [line.split() for line in lines if line.startswith("web1.lab.test  ") and f"  {when}" in line]
-        for when in ("before", "after")
-    )
-    assert before[0][2] != after[0][2]
-    assert "Pebble" in " ".join(after[0])
+    count = 1 + len(MIXED)
+    assert lines[-1] == f"{count} of {count} devices rotated, {count} serve another certificate than before."
+    before, after = ([line.split() for line in lines if f"  {when} " in line] for when in ("before", "after"))
+    assert [row[:3] for row in before] == [row[:3] for row in after]
+    assert [row[2] for row in after[1:]] == [model.os_version for model in MIXED]
+    for old, new in zip(before, after, strict=True):
+        assert old[4] != new[4]
+        assert "CN=Pebble" in new
     assert list((somebody.folder / "home").glob("ottr-lab-*")) == []
