@@ -13,6 +13,8 @@ MAX_NAME: Final = 253
 
 # Letters, digits, hyphens, none of these first or last in a label of at most 63 (RFC 5890 section 2.3.1).
 _LDH: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+# What nearly all names are, and addresses never: labels as above, none of them encoded, the last not ending in a digit.
+_USUAL: Final = re.compile(rf"(?!.*--)(?:{_LDH.pattern}\.)*{_LDH.pattern}(?<![0-9])", re.ASCII)
 
 
 class NameRefused(ValueError):
@@ -30,6 +32,8 @@ def parse_dns_name(text: Any) -> str:
     """
     if not isinstance(text, str):
         raise NameRefused(f"{text!r} is a {type(text).__name__}, not a name")
+    if len(text) <= MAX_NAME and _USUAL.fullmatch(text):
+        return text
     bare = _without_prefix(text.strip(" "))
     _refuse_address(bare)
     wildcard, name = bare.startswith("*."), bare.removeprefix("*.").removesuffix(".")

@@ -72,6 +72,27 @@ def test_templates_see_groups_other_hosts_and_facts_about_the_host(write: Write,
     assert host.variables["common_name"] == "db1-4-inline-db.linux"
 
 
+def test_one_text_is_not_the_same_template_everywhere(write: Write, read: Read) -> None:
+    page = write({"page.j2": r"{{ 'a\tb' }}"}) / "page.j2"
+    variables = {
+        "ottr_plain": "{{ inventory_hostname }}-[[ inventory_hostname ]]",
+        "ottr_own": "#jinja2: variable_start_string:'[[', variable_end_string:']]'\n"
+        "{{ inventory_hostname }}-[[ inventory_hostname ]]",
+        "ottr_file": "{{ lookup('template', '" + str(page) + "') }}",
+        "ottr_escaped": r"{{ 'a\tb' }}",
+    }
+    write({"hosts.yml": json.dumps({"all": {"vars": variables, "hosts": {"a": None, "b": None}}})})
+    assert [host.variables for host in read("hosts.yml").hosts()] == [
+        {
+            "ottr_plain": f"{name}-[[ inventory_hostname ]]",
+            "ottr_own": "{{ inventory_hostname }}-" + name,
+            "ottr_file": "a\tb",
+            "ottr_escaped": r"a\tb",
+        }
+        for name in ("a", "b")
+    ]
+
+
 def test_a_variable_that_cannot_be_rendered_is_named_and_loses_no_host(write: Write, read: Read) -> None:
     write({"hosts.yml": "all:\n  hosts:\n    a: {common_name: '{{ nowhere }}', origin: x}\n    b:\n"})
     first, second = read("hosts.yml").hosts()

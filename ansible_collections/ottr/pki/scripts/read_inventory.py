@@ -35,6 +35,21 @@ OUTSIDE_FILTERS = frozenset(
 )
 # What a template can reach other variables by without naming them.
 INDIRECT = frozenset(["hostvars", "vars", "lookup", "query", "q"])
+# What of Jinja's settings a text may change for itself (`#jinja2: trim_blocks: false`), and lookups for their files.
+SYNTAX = (
+    "block_start_string",
+    "block_end_string",
+    "variable_start_string",
+    "variable_end_string",
+    "comment_start_string",
+    "comment_end_string",
+    "line_statement_prefix",
+    "line_comment_prefix",
+    "trim_blocks",
+    "lstrip_blocks",
+    "newline_sequence",
+    "keep_trailing_newline",
+)
 # Lines of a file that Ansible's words show: numbered below their origin (ansible-core 2.19), or the offending one.
 EXCERPT = re.compile(
     r"(?<=\n)\n(?: *[0-9]+(?: [^\n]*)?\n)+(?: *\^[^\n]*)?|The offending line appears to be:.*?\^ here", re.DOTALL
@@ -206,7 +221,9 @@ class Reader:
             merged = self.merger.merge(host)
             wanted = [(name, kind(name)) for name in merged if kind(name) is not None]
             rows.append(self.row(host, merged, wanted, names))
-        used = set().union(*(names for names, _ in self.renderer.parsed.values()))
+            if len(rows) % 200 == 0:
+                gc.collect(0)  # what reading these left behind; all that is older stays unlooked at
+        used = set().union(*(found[0] for found in self.renderer.parsed.values()))
         return {"rows": rows, "used": sorted(used), "indirect": bool(used & INDIRECT)}
 
     def row(self, host, merged, wanted, identity):
@@ -435,11 +452,11 @@ class Renderer:
     def __init__(self, reader):
         from ansible.template import Templar
 
+        remember_compiled()
         self.reader = reader
-        self.templar = Templar
+        self.engine = Templar(loader=reader.loader)
         self.shared = None
         self.current = None
-        self.engine = None
         self.parsed = {}
 
     def render(self, host, merged, value):
@@ -449,8 +466,8 @@ class Renderer:
         if self.current is not host:
             if self.shared is None:
                 self.shared = self.reader.variables.get_vars(include_hostvars=True)
-            names = {**merged, **self.shared, **host.get_magic_vars()}
-            self.engine, self.current = self.templar(loader=self.reader.loader, variables=names), host
+            self.engine.available_variables = {**merged, **self.shared, **host.get_magic_vars()}
+            self.current = host
         return plain(self.engine.template(value))
 
     def judge(self, host, merged):
@@ -484,6 +501,25 @@ class Renderer:
         if text not in self.parsed:
             self.parsed[text] = parse_template(text)
         return self.parsed[text]
+
+
+def remember_compiled():
+    """Make Jinja compile a text once, however many hosts have it: compiling takes ten times as long as running."""
+    import jinja2
+
+    compile_anew, known = jinja2.Environment.compile, {}
+
+    def compile_once(self, source, name=None, filename=None, raw=False, defer_init=False):
+        # Files have names; and whether backslashes are Jinja's or YAML's, Ansible decides case by case.
+        if not isinstance(source, str) or name or filename or raw or defer_init or "\\" in source:
+            return compile_anew(self, source, name, filename, raw, defer_init)
+        settings = tuple(getattr(self, setting) for setting in SYNTAX)
+        key = (type(self), settings, str(source))
+        if key not in known:
+            known[key] = compile_anew(self, source, name, filename, raw, defer_init)
+        return known[key]
+
+    jinja2.Environment.compile = compile_once
 
 
 def parse_template(text):
@@ -633,7 +669,7 @@ def main():
     os.dup2(2, 1)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    # Everything read stays until the end: collecting garbage would only cost time.
+    # What is read stays until the end: looking through it again and again would only cost time.
     gc.disable()
     session = Session()
     # Sets up the state of the process that everything else expects.

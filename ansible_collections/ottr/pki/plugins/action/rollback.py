@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+from ansible_collections.ottr.pki.plugins.plugin_utils._asking import COMMON, AskingAction
+
+
+class ActionModule(AskingAction):
+    """See the module of the same name."""
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        arguments = self.validate_argument_spec(argument_spec=dict(COMMON))[1]
+        result = self.conclude(result, self.ask("rollback", arguments, task_vars))
+        rotation = result.get("rotation")
+        if rotation and rotation["outcome"] == "rolled_back":
+            # Without a certificate seen from outside, the warning says what a human has to look at.
+            result["failed"] = not rotation["new_sha256"]
+        return result

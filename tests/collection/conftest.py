@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three hosts for all plays of one test worker; every operator has files, state and history of their own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ottr.lab import Lab
+from tests.acceptance.cli.shell import Operator, begin_anew
+from tests.collection.player import Player
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("plays") / "lab", 3) as running:
+        yield running
+
+
+@pytest.fixture
+def player(fleet: Lab, tmp_path: Path) -> Iterator[Player]:
+    """Somebody with the lab's files; no host was rotated yet."""
+    for host in fleet.hosts:
+        begin_anew(host)
+    with tempfile.TemporaryDirectory(prefix="ottr-") as temporary, Operator.beside(fleet, tmp_path) as somebody:
+        yield Player(somebody, temporary)
