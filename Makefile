@@ -12,12 +12,12 @@ HOSTS ?=
 SETUP = @flock Makefile scripts/setup
 
 help: ## show the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 18
 
 setup: ## install what the tests need
 	$(SETUP) test
 
-demo: ## rotate a small fleet of real hosts on this machine (HOSTS=5)
+demo: ## rotate a small mixed fleet on this machine: Linux hosts (HOSTS=5), firewalls, load balancers
 	$(SETUP) demo
 	@.venv/bin/ottr demo $(if $(HOSTS),--hosts $(HOSTS))
 
@@ -49,6 +49,25 @@ BENCH_PEERS = $(or $(PEERS),floor,ottr,lego,certbot,ansible)
 bench-plan: ## compare `ottr plan` with ansible-inventory (HOSTS=10000 RUNS=3)
 	$(SETUP) bench
 	@.venv/bin/python -m bench.plan --hosts $(or $(HOSTS),10000) --runs $(or $(RUNS),3) --output $(or $(OUTPUT),text)
+
+.PHONY: bench-firewalls
+bench-firewalls: ## rotate simulated firewalls with long commits, and one of them alone (DEVICES=100 COMMIT=30)
+	$(SETUP) bench
+	@.venv/bin/python -m bench.firewalls --devices $(or $(DEVICES),100) --commit-s $(or $(COMMIT),30) --output $(or $(OUTPUT),text)
+
+.PHONY: bench-ansible
+bench-ansible: ## compare the playbook and the step modules with `ottr rotate` (HOSTS=100 RUNS=3)
+	@$(MAKE) --no-print-directory bench PEERS=ottr,play,steps
+
+.PHONY: collection
+collection: ## check the Ansible collection: lint, ansible-test sanity, build, Molecule
+	$(SETUP) test
+	@scripts/collection
+
+.PHONY: matrix
+matrix: ## run the collection's tests on other versions of ansible-core and Python (PAIRS=python3.11:2.18)
+	$(SETUP) test
+	@scripts/matrix $(PAIRS)
 
 clean: ## remove what the other targets left in this folder
 	@rm -rf .venv build dist htmlcov *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

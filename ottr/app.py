@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ottr.errors import SettingsError
+from ottr.errors import InventoryError, SettingsError
 from ottr.files.search import find_inventory, find_settings
 from ottr.files.settings import load_settings
 from ottr.inventory.ansible import AnsibleInventory, Ask, InventoryOptions
@@ -27,11 +27,15 @@ from ottr.settings import Settings
 if TYPE_CHECKING:
     from ottr.dns.publisher import ZonePublisher
     from ottr.drivers import Driver
+    from ottr.inventory import Inventory
     from ottr.logins import Logins
+    from ottr.notify import Notifier
+    from ottr.orchestrator.issuers import Authorities
     from ottr.orchestrator.target import Authority, Stores, Surroundings, Target
     from ottr.routing import Router
     from ottr.service import RotationService
     from ottr.state.database import Database
+    from ottr.state.devices import SqlInventory
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,14 @@ class App:
         return _staged(settings) if self._options.staging else settings
 
     @cached_property
-    def inventory(self) -> AnsibleInventory:
+    def inventory(self) -> AnsibleInventory | SqlInventory:
         """The inventory; its reader starts at once, while this process goes on importing."""
         options = self._options.inventory
         sources = find_inventory(self.settings, options.sources, self._environment)
+        if "state:" in sources:
+            if len(sources) > 1:
+                raise InventoryError("the inventory of the state database stands alone: no other source beside state:")
+            return self.devices
         inventory = AnsibleInventory(
             replace(options, sources=sources),
             cache=InventoryCache(default_folder(self._environment)),
@@ -80,6 +88,13 @@ class App:
         )
         inventory.start()
         return inventory
+
+    @cached_property
+    def devices(self) -> SqlInventory:
+        """The inventory in the state database. Raises JournalError."""
+        from ottr.state.devices import SqlInventory
+
+        return SqlInventory(self._database)
 
     @cached_property
     def _database(self) -> Database:
@@ -118,41 +133,72 @@ class App:
     @cached_property
     def service(self) -> RotationService:
         """The one door."""
-        settings, inventory = self.settings, self.inventory
+        return self._build_service(self.inventory, self.logins, self.notifier)
+
+    def serve(self, inventory: Inventory, notifier: Notifier) -> RotationService:
+        """The same for hosts that somebody else has read; threads may have one each, over the same parts."""
+        settings = self.settings
+        from ottr.logins import Logins
+
+        logins = Logins(inventory, settings.credentials, settings.known_hosts, self._environment)
+        return self._build_service(inventory, logins, notifier)
+
+    @cached_property
+    def _for_commands(self) -> Mapping[str, str]:
+        """The environment without what secrets of ottr.yaml come from."""
+        withheld = self.settings.withheld
+        return {name: value for name, value in self._environment.items() if name not in withheld}
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        """Who is told. Raises SettingsError."""
         from ottr.notify import build_notifier
         from ottr.report import describe_result
+
+        return build_notifier(self.settings.notify, describe_result, self._for_commands)
+
+    def _build_service(self, inventory: Inventory, logins: Logins, notifier: Notifier) -> RotationService:
         from ottr.selection import Selector
         from ottr.service import RotationService
 
         return RotationService(
             inventory=inventory,
             router=self.router,
-            selector=Selector(self.router, settings.issuers, settings.rotation),
+            selector=Selector(self.router, self.settings.issuers, self.settings.rotation),
             stores=self.stores,
-            surround=self.surround,
-            notifier=build_notifier(settings.notify, describe_result, self._environment),
-            logins=self.logins,
+            surround=partial(self._surround, inventory, logins),
+            notifier=notifier,
+            logins=logins,
             clock=utc_now,
         )
 
     def surround(self) -> Surroundings:
         """Make what touches devices, zones and CAs."""
+        return self._surround(self.inventory, self.logins)
+
+    def _surround(self, inventory: Inventory, logins: Logins) -> Surroundings:
         from ottr.hooks import CommandHooks
-        from ottr.orchestrator.issuers import Authorities
         from ottr.orchestrator.target import Surroundings
         from ottr.recorder import InventoryRecorder
 
         return Surroundings(
             stores=self.stores,
-            authorities=Authorities(self.settings.issuers, self._build_authority),
+            authorities=self.authorities,
             publisher=self.publisher,
-            connect=self._connect,
-            recorder=InventoryRecorder(self.inventory),
-            hooks=CommandHooks(self._environment),
+            connect=partial(_connect, logins),
+            recorder=InventoryRecorder(inventory),
+            hooks=CommandHooks(self._for_commands),
             settings=self.settings.rotation,
             clock=utc_now,
             wait=time.sleep,
         )
+
+    @cached_property
+    def authorities(self) -> Authorities:
+        """The CAs, each made when it is first asked for."""
+        from ottr.orchestrator.issuers import Authorities
+
+        return Authorities(self.settings.issuers, self._build_authority)
 
     @cached_property
     def publisher(self) -> ZonePublisher:
@@ -175,11 +221,12 @@ class App:
             issuer.issuer_names,
         )
 
-    def _connect(self, target: Target) -> AbstractContextManager[Driver]:
-        from ottr import drivers
 
-        module = drivers.load(target.route.driver)
-        return module.connect(target.device, target.route.options, self.logins.of(target.device))
+def _connect(logins: Logins, target: Target) -> AbstractContextManager[Driver]:
+    from ottr import drivers
+
+    module = drivers.load(target.route.driver)
+    return module.connect(target.device, target.route.options, logins.of(target.device))
 
 
 def _staged(settings: Settings) -> Settings:

@@ -8,9 +8,11 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO
+
+from ottr.model import Secret
 
 _TAIL_BYTES = 4096
 _LONGEST_LINE = 300
@@ -22,25 +24,38 @@ class CommandError(Exception):
 
 
 def run_command(
-    command: Sequence[str], environment: Mapping[str, str], *, timeout_s: float, stdin: bytes = b""
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    timeout_s: float,
+    stdin: bytes = b"",
+    name: str = "",
+    hide: Iterable[Secret] = (),
 ) -> None:
     """Run an argument vector to its end. Raises CommandError with its last line on standard error.
 
     It runs in a session of its own, so that Ctrl-C reaches the orchestrator only. Files take its input and its
-    standard error: a pipe could be kept open by a child left behind.
+    standard error: a pipe could be kept open by a child left behind. ``name`` stands for the command in errors
+    (empty: its arguments), and of what it says the secrets of ``hide`` are blacked out.
     """
+    name = name or _printable(shlex.join(command))
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
         given.write(stdin)
         given.seek(0)
-        status = _run(command, environment, timeout_s, given, errors)
+        status = _run(command, environment, timeout_s, given, errors, name)
         if status != 0:
             how = f"ended with status {status}" if status > 0 else f"was killed by signal {-status}"
-            said = _last_line(errors)
-            raise CommandError(f"{_show(command)} {how}" + (f": {said}" if said else ""))
+            said = _printable(_black_out(_last_line(errors), hide))
+            raise CommandError(f"{name} {how}" + (f": {said}" if said else ""))
 
 
 def _run(
-    command: Sequence[str], environment: Mapping[str, str], timeout_s: float, given: IO[bytes], errors: IO[bytes]
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    timeout_s: float,
+    given: IO[bytes],
+    errors: IO[bytes],
+    name: str,
 ) -> int:
     try:
         process = subprocess.Popen(
@@ -48,11 +63,11 @@ def _run(
         )
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else str(error)
-        raise CommandError(f"{_show(command)} cannot be started: {said}") from error
+        raise CommandError(f"{name} cannot be started: {said}") from error
     try:
         return process.wait(timeout_s)
     except subprocess.TimeoutExpired as error:
-        raise CommandError(f"{_show(command)} did not end within {timeout_s:g} s") from error
+        raise CommandError(f"{name} did not end within {timeout_s:g} s") from error
     finally:
         _end(process)
 
@@ -68,16 +83,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait(_GRACE_S)
 
 
-def _show(command: Sequence[str]) -> str:
-    return _printable(shlex.join(command))
-
-
 def _last_line(errors: IO[bytes]) -> str:
     size = errors.seek(0, os.SEEK_END)
     errors.seek(max(0, size - _TAIL_BYTES))
     lines = errors.read().decode("utf-8", "replace").split("\n")
     written = [line.strip() for line in lines if line.strip()]
-    return _printable(written[-1]) if written else ""
+    return written[-1] if written else ""
+
+
+def _black_out(text: str, secrets: Iterable[Secret]) -> str:
+    for secret in secrets:
+        if secret.reveal():
+            text = text.replace(secret.reveal(), str(secret))
+    return text
 
 
 def _printable(text: str) -> str:

@@ -232,6 +232,7 @@ class Outcome(StrEnum):
     """How one device came out of a run."""
 
     ROTATED = "rotated"
+    HELD = "held"
     PLANNED = "planned"
     NOT_DUE = "not_due"
     SKIPPED = "skipped"

@@ -139,12 +139,18 @@ class Channel(Protocol):
 
 
 class ChannelNotifier:
-    """Tells by every channel of ottr.yaml the events that it asks for."""
+    """Tells by every channel of ottr.yaml the events that it asks for.
+
+    A channel that could not tell is not asked again for every device that fails: a server that is gone costs half a
+    minute each time. What needs a human, and the summary, which has all that failed, it is given in any case.
+    """
 
     def __init__(self, channels: tuple[Channel, ...], kinds: frozenset[str], render: Render) -> None:
         self._channels = channels
         self._kinds = kinds
         self._render = render
+        self._silent: dict[str, str] = {}
+        """Label of a channel that could not tell: the run in which that was."""
 
     def notify(self, event: Event) -> None:
         """Tell, or write a warning to the log that nobody could be told."""
@@ -152,13 +158,21 @@ class ChannelNotifier:
             return
         body = json.dumps(describe_event(event, self._render), ensure_ascii=False).encode()
         for channel in self._channels:
+            if event.kind is EventKind.FAILED and self._silent.get(channel.label) == event.run_id:
+                continue
             try:
                 channel.send(body)
             except OttrError as error:
-                _log.warning("%s: nobody was told of %s: %s", channel.label, event.kind, error)
+                self._give_up(channel, event, str(error))
             except Exception as error:  # a bug here must not stop the run that it tells of
-                _log.warning("%s: nobody was told of %s: %s", channel.label, event.kind, type(error).__name__)
+                self._give_up(channel, event, type(error).__name__)
                 _log.debug("traceback", exc_info=error)
+
+    def _give_up(self, channel: Channel, event: Event, why: str) -> None:
+        self._silent[channel.label] = event.run_id
+        later = "left to the summary" if EventKind.SUMMARY in self._kinds else "not told of"
+        rest = f"; further failures are {later}" if event.kind is EventKind.FAILED else ""
+        _log.warning("%s: nobody was told of %s: %s%s", channel.label, event.kind, why, rest)
 
 
 def build_notifier(

@@ -17,7 +17,7 @@ from ottr.errors import VerificationError
 from ottr.model import Endpoint, IssuedCertificate, Waiter
 
 HANDSHAKE_TIMEOUT_S = 10.0
-FIRST_PAUSE_S = 0.02
+FIRST_PAUSE_S = 0.03
 """What a service needs at least to hand over to its new workers: a look before that is lost."""
 
 
@@ -76,7 +76,7 @@ class Probe:
     def observe(self, endpoint: Endpoint) -> Served:
         """Look at what is served now, whatever it is. Never raises for the endpoint's sake."""
         try:
-            certificate = _handshake(endpoint, _context(*self._trust_key(), endpoint.server_name is not None))
+            certificate = x509.parse_certificate_der(self._shake_hands(endpoint))
         except ssl.SSLCertVerificationError as error:
             return self._observe_untrusted(endpoint, error.verify_message)
         except (OSError, ValueError) as error:
@@ -89,16 +89,27 @@ class Probe:
         return served.certificate is not None and served.certificate.der == leaf.der and not served.problem
 
     def _await_exactly(self, endpoint: Endpoint, expected: x509.Certificate, deadline: float) -> str:
-        """Glance until the certificate is there, then look closely; return what is wrong at the end, else nothing."""
+        """Look until it is served and nothing is wrong with it; return what is wrong at the end, else nothing."""
         pause_s = FIRST_PAUSE_S
         while True:
             self._wait(pause_s)
-            over = time.monotonic() >= deadline
-            if over or _glance(endpoint) == expected.der:
-                problem = self._difference(endpoint, expected)
-                if over or not problem:
-                    return problem
+            if self._is_good(endpoint, expected):
+                return ""
+            if time.monotonic() >= deadline:
+                return self._difference(endpoint, expected)
             pause_s = min(pause_s * 1.5, 1.0)
+
+    def _is_good(self, endpoint: Endpoint, expected: x509.Certificate) -> bool:
+        """One handshake, whatever is served: what is wrong may be right in a moment."""
+        try:
+            served_der = self._shake_hands(endpoint)
+        except (OSError, ValueError):
+            return False
+        return served_der == expected.der and not self._issuer_problem(expected)
+
+    def _shake_hands(self, endpoint: Endpoint) -> bytes:
+        """As a client that trusts the issuer's roots; return the leaf in DER."""
+        return _handshake(endpoint, _context(*self._trust_key(), endpoint.server_name is not None))
 
     def _difference(self, endpoint: Endpoint, expected: x509.Certificate) -> str:
         served = self.observe(endpoint)
@@ -112,7 +123,7 @@ class Probe:
 
     def _observe_untrusted(self, endpoint: Endpoint, problem: str) -> Served:
         try:
-            return Served(_handshake(endpoint, _anything()), problem)
+            return Served(x509.parse_certificate_der(_handshake(endpoint, _anything())), problem)
         except (OSError, ValueError) as error:
             return Served(None, _words(error))
 
@@ -125,16 +136,8 @@ class Probe:
         return ("", 0) if self._trust is None else (str(self._trust), self._trust.stat().st_mtime_ns)
 
 
-def _glance(endpoint: Endpoint) -> bytes:
-    """DER of what is served now, trusted or not; empty: no handshake came about."""
-    try:
-        return _handshake(endpoint, _anything()).der
-    except (OSError, ValueError):
-        return b""
-
-
-def _handshake(endpoint: Endpoint, context: ssl.SSLContext) -> x509.Certificate:
-    """Fetch the leaf; the context checks chain, validity and, where there is a server name, the names."""
+def _handshake(endpoint: Endpoint, context: ssl.SSLContext) -> bytes:
+    """Fetch the leaf in DER; the context checks chain, validity and, where there is a server name, the names."""
     address = (endpoint.host, endpoint.port)
     with socket.create_connection(address, HANDSHAKE_TIMEOUT_S) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -143,7 +146,7 @@ def _handshake(endpoint: Endpoint, context: ssl.SSLContext) -> x509.Certificate:
             der = tls.getpeercert(binary_form=True)
     if der is None:  # only anonymous cipher suites, which no context of ours offers
         raise OSError("the endpoint showed no certificate")
-    return x509.parse_certificate_der(der)
+    return der
 
 
 @lru_cache(maxsize=64)

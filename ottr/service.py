@@ -4,14 +4,25 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cached_property, partial
 from typing import Protocol
 
 from ottr.errors import InventoryError, JournalError, RoutingError, SettingsError
 from ottr.inventory import Inventory, InventoryHost
-from ottr.model import Clock, Outcome, RotationResult, ServedStatus, VerifyResult
+from ottr.model import (
+    Clock,
+    IssuedCertificate,
+    Outcome,
+    RotationResult,
+    ServedStatus,
+    SigningRequest,
+    Step,
+    VerifyResult,
+)
 from ottr.notify import Event, EventKind, Notifier
 from ottr.orchestrator import devicerun, inspection, preflight, renewal, runner, undo
 from ottr.orchestrator.rotation import Watcher
@@ -20,8 +31,8 @@ from ottr.orchestrator.target import Stores, Surroundings, Target
 from ottr.policy import Decision, Reason
 from ottr.routing import Router, Trial
 from ottr.selection import Candidate, Selector, queue
-from ottr.state.journal import Entry, Record, device_key
-from ottr.state.view import StateView, load_view
+from ottr.state.journal import Entry, Record, Status, device_key
+from ottr.state.view import StateView, half_installed, load_view
 
 _OPEN = Decision(due=True, reason=Reason.UNFINISHED)
 
@@ -41,6 +52,16 @@ class Explanation:
     candidate: Candidate
     trials: tuple[Trial, ...]
     history: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the journal has of an open rotation: which steps are done, and what they left behind."""
+
+    rotation_id: str
+    done: frozenset[Step] = frozenset()
+    csr: SigningRequest | None = None
+    issued: IssuedCertificate | None = None
 
 
 class Logins(Protocol):
@@ -105,13 +126,31 @@ class RotationService:
         stop: Stop,
         *,
         forced: bool = False,
+        until: Step = Step.RECORD,
         watch: Watcher = ignore,
     ) -> Iterator[RotationResult]:
-        """Rotate what is due; a result for every host of the selection, skipped and not due ones first."""
+        """Rotate what is due; a result for every host of the selection, skipped and not due ones first.
+
+        ``until`` holds each rotation after a step; ``go_on``, ``resume`` and the next run go on with it.
+        """
         hosts = self._inventory.hosts(selection.pattern, selection.limit)
         self._refresh_windows(hosts, rollout)
         candidates = self._selector.select(hosts, self._view(), self._clock(), forced=forced)
-        yield from self._run(candidates, rollout, stop, partial(self._decide, forced=forced), watch)
+        yield from self._run(candidates, rollout, stop, partial(self._decide, forced=forced), watch, until)
+
+    def go_on(self, selection: Selection, rollout: Rollout, stop: Stop, *, until: Step) -> Iterator[RotationResult]:
+        """Take open rotations as far as a step, whatever back-off and windows say; all others are not due.
+
+        Verifying is for what is installed: what is not is left as it is.
+        """
+        journal = self._stores.journal
+        open_ones = {
+            record.device
+            for record in journal.open_rotations()
+            if until is not Step.VERIFY or half_installed(journal, record)
+        }
+        candidates = [_take_up(one, open_ones) for one in self.plan(selection)]
+        yield from self._run(candidates, rollout, stop, self._decide_open, ignore, until)
 
     def resume(self, rollout: Rollout, stop: Stop, *, watch: Watcher = ignore) -> Iterator[RotationResult]:
         """Finish what is open, whatever back-off and windows say: somebody asks for it."""
@@ -124,6 +163,20 @@ class RotationService:
             yield RotationResult(name, Outcome.SKIPPED, reason="not_in_inventory")
         due = [replace(one, decision=_OPEN) if one.decision else one for one in candidates]
         yield from self._run(due, rollout, stop, self._decide_open, watch)
+
+    def held(self, device: str) -> Held | None:
+        """What the open rotation of a device has come to; None without one."""
+        journal = self._stores.journal
+        for record in journal.open_rotations(device):
+            done = [entry for entry in journal.entries(record.id) if entry.status is Status.DONE]
+            values = {entry.step: entry.value for entry in done if entry.value is not None}
+            return Held(
+                record.id,
+                frozenset(entry.step for entry in done),
+                SigningRequest(**values[Step.CSR]) if Step.CSR in values else None,
+                IssuedCertificate(**values[Step.ORDER]) if Step.ORDER in values else None,
+            )
+        return None
 
     def check(self, selection: Selection, rollout: Rollout, stop: Stop) -> Iterator[RotationResult]:
         """What a rotation would meet: real look at device, DNS and CA; no key, no order, no change."""
@@ -144,6 +197,10 @@ class RotationService:
                 yield VerifyResult(one.host.name, "", ServedStatus.SKIPPED, f"{one.reason}: {one.message}")
         targets = [Target(one.device, one.route) for one in candidates if one.device and one.route]
         yield from runner.each(targets, partial(inspection.verify, around=self._around), rollout.forks, stop)
+
+    def find_rollback(self, device: str) -> Record:
+        """The rotation that ``rollback`` would take back. Raises RotationError when there is none."""
+        return undo.find_installed(device, self._stores.journal)
 
     def rollback(self, device: str) -> RotationResult:
         """Go back to the certificate before. Raises OttrError."""
@@ -213,6 +270,7 @@ class RotationService:
         stop: Stop,
         decide: Callable[[Target], Decision],
         watch: Watcher,
+        until: Step = Step.RECORD,
     ) -> Iterator[RotationResult]:
         yield from (_set_aside(one) for one in candidates if not one.due)
         run_id = secrets.token_hex(6)
@@ -222,17 +280,26 @@ class RotationService:
             return
         prepare = partial(self._prepare, {host.name: host for host in hosts})
         with self._stores.leases.kept():
-            for result in runner.run(units, partial(self._rotate_one, stop, decide, watch), rollout, stop, prepare):
+            rotate_one = partial(self._rotate_one, stop, decide, watch, until)
+            for result in runner.run(units, rotate_one, rollout, stop, prepare):
                 results.append(result)
                 self._tell(run_id, result)
                 yield result
         self._notifier.notify(Event(EventKind.SUMMARY, self._clock(), run_id, tuple(results)))
+        self._prune()
+
+    def _prune(self) -> None:
+        """Forget what is long over; the run has ended, and goes well without."""
+        keep_s = self._around.settings.keep_history_s
+        if keep_s is not None:
+            with suppress(JournalError):
+                self._stores.journal.prune(self._clock() - timedelta(seconds=keep_s))
 
     def _rotate_one(
-        self, stop: Stop, decide: Callable[[Target], Decision], watch: Watcher, target: Target
+        self, stop: Stop, decide: Callable[[Target], Decision], watch: Watcher, until: Step, target: Target
     ) -> RotationResult:
         try:
-            return devicerun.run(target, self._around, decide, watch)
+            return devicerun.run(target, self._around, decide, watch, until)
         except JournalError as error:
             stop.set("state_lost")
             return RotationResult(target.device.name, Outcome.FAILED, reason="state_lost", error=error.report)
@@ -267,6 +334,15 @@ class RotationService:
     def _view(self, device: str | None = None) -> StateView:
         stores = self._stores
         return load_view(stores.journal, stores.certificates, stores.schedules, device)
+
+
+def _take_up(candidate: Candidate, open_ones: Set[str]) -> Candidate:
+    """Due when its rotation is open, and for no other reason."""
+    if candidate.decision is None:
+        return candidate
+    is_open = candidate.host.name in open_ones
+    decision = _OPEN if is_open else Decision(due=False, reason=Reason.NOT_DUE)
+    return replace(candidate, decision=decision, reason=decision.reason.value)
 
 
 def _set_aside(candidate: Candidate) -> RotationResult:

@@ -64,6 +64,8 @@ class SolverSettings:
     """``address`` or ``address:port`` of the servers asked for propagation; empty: the zone's NS records."""
     propagation_timeout_s: float = 120.0
     propagation_interval_s: float = 2.0
+    withheld: frozenset[str] = frozenset()
+    """As ``Settings.withheld``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class RotationSettings:
     """Permanent failures in a row after which a device is left alone until ``ottr release``."""
     retry_install: int = 3
     """Times one certificate is tried on a device before its rotation is abandoned."""
+    keep_history_s: float | None = 365 * 86400.0
+    """How long ended rotations stay in the state database; None: for ever."""
     windows: tuple[str, ...] = ()
     freezes: tuple[Freeze, ...] = ()
 
@@ -151,3 +155,6 @@ class Settings:
     notify: NotifySettings = NotifySettings()
     credentials: tuple[CredentialSource, ...] = ()
     """In the order of the file; variables of the inventory go first."""
+    withheld: frozenset[str] = frozenset()
+    """Variables of the environment that secrets come from (``{env: NAME}``): commands of the operator's do not get
+    them."""

@@ -83,6 +83,7 @@ def find_certificate(pem: str) -> Certificate | None:
         return None
 
 
+@lru_cache(maxsize=512)
 def parse_request(pem: str) -> Request:
     """Parse a CSR and check its own signature. Raises ValueError."""
     with _as_value_error():

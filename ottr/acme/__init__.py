@@ -28,10 +28,13 @@ class OrderLog(Protocol):
         """URL of the order that is under way; empty when there is none."""
 
     def ordered(self, url: str) -> None:
-        """An order exists; written before it is finalized. Empty: the order is given up."""
+        """An order exists. Empty: the order is given up."""
 
     def presenting(self, record: TxtRecord) -> None:
-        """A TXT value is about to be added."""
+        """A TXT value is about to be added: it and all before it are on the disk when this returns."""
+
+    def finalizing(self) -> None:
+        """The CSR is about to be sent: the order is on the disk when this returns."""
 
     def removed(self, record: TxtRecord) -> None:
         """A TXT value is gone."""

@@ -159,6 +159,7 @@ class AcmeIssuer:
                 log.ordered("")
                 raise
         if order.status in ("pending", "ready"):
+            log.finalizing()
             return finalize_order(session, order, csr.der)
         return await_order(session, order), False
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 import typer.main
 
 from ottr import __version__
-from ottr.cli import screen
+from ottr.cli import inventory, screen
 from ottr.cli.account import account
 from ottr.cli.demo import demo
 from ottr.cli.doctor import doctor
@@ -34,7 +35,13 @@ log = logging.getLogger(__name__)
 _LOOK = (plan, explain, verify, history, drivers, doctor, account)
 _ACT = (rotate, resume, rollback, abandon, release, cleanup)
 _START = (init, lab, demo)
+_SIMPLE = frozenset(command.__name__ for command in (*_LOOK, *_ACT, *_START))
+"""Names of the commands without commands of their own."""
 
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""`ottr ca` reads its own words; it is imported only when it is asked for."""
+_GARBAGE_AFTER = 20_000
+"""Objects made and not gone again before the collector looks at them; Python's own 700 is for small programs."""
 _INTERRUPTED = 130
 """What typer makes of a Ctrl-C that nobody handles."""
 
@@ -53,8 +60,8 @@ def _start(
     """Rotates certificates on machines that can run no agent. Start with `ottr init`, or see `ottr demo`."""
 
 
-def build() -> typer.Typer:
-    """Every command."""
+def build(only: str = "") -> typer.Typer:
+    """Every command; or one only, which takes less time than the help for all of them."""
     app = typer.Typer(
         name="ottr",
         no_args_is_help=True,
@@ -64,12 +71,26 @@ def build() -> typer.Typer:
     app.callback()(_start)
     for panel, commands in (("Rotate", _ACT), ("Look", _LOOK), ("Start", _START)):
         for command in commands:
-            app.command(rich_help_panel=panel)(spread(command))
+            if only in ("", command.__name__):
+                app.command(rich_help_panel=panel)(spread(command))
+    if only not in _SIMPLE:
+        app.add_typer(inventory.build(), name="inventory", rich_help_panel="Start")
+        app.command(rich_help_panel="Start", context_settings=_PASS_ON, add_help_option=False)(ca)
     return app
+
+
+def ca(context: typer.Context) -> int:
+    """A CA of your own: `ottr ca init`, `ottr ca issue`, ... (`ottr ca --help`)."""
+    from ottr.cli.ca import build as build_ca
+
+    return int(typer.main.get_command(build_ca()).main(context.args, prog_name="ottr ca", standalone_mode=False) or 0)
 
 
 def main() -> int:
     """Run the command line of this process; return the exit status."""
+    # Thousands of objects are made at the start and hardly one is garbage: looking through them again and again would
+    # take a tenth of the time.
+    gc.set_threshold(_GARBAGE_AFTER, 20, 50)
     screen.set_up_streams()
     status = run(sys.argv[1:])
     screen.flush()
@@ -78,7 +99,8 @@ def main() -> int:
 
 def run(arguments: list[str]) -> int:
     """Run one command; every error becomes a line on stderr and a status."""
-    command = typer.main.get_command(build())
+    named = arguments[0] if arguments and arguments[0] in _SIMPLE else ""
+    command = typer.main.get_command(build(named))
     try:
         status = command.main(arguments, prog_name="ottr", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

@@ -67,8 +67,16 @@ def say_all(lines: Iterable[str]) -> None:
 
 
 def say_json(content: Mapping[str, Any]) -> None:
-    """The one object that ``--output json`` prints."""
-    sys.stdout.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    """The one object that ``--output json`` prints; items of its lists one a line, for a fleet has thousands."""
+    members = [f"  {json.dumps(name)}: {_lay_out(value)}" for name, value in sorted(content.items())]
+    sys.stdout.write("{\n" + ",\n".join(members) + "\n}\n")
+
+
+def _lay_out(value: Any) -> str:
+    if not isinstance(value, list) or not value:
+        return json.dumps(value, sort_keys=True)
+    items = ",\n".join(f"    {json.dumps(item, sort_keys=True)}" for item in value)
+    return f"[\n{items}\n  ]"
 
 
 def warn(text: str) -> None:

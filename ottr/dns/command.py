@@ -2,7 +2,8 @@
 """A command of the operator's that writes records: ``COMMAND... present|cleanup NAME VALUE``, without a shell.
 
 Options: ``command`` (argument vector), ``environment`` (more variables; their values may be secrets), ``timeout_s``,
-``serialize`` (``zone``: one call at a time in a zone, the default; ``name``: one at a time at a name).
+``serialize`` (``zone``: one call at a time in a zone, the default; ``name``: one at a time at a name). Variables that
+ottr.yaml takes secrets from are not inherited: what the command needs of them stands under ``environment``.
 
 The command finds ``OTTR_ACTION``, ``OTTR_RECORD_NAME``, ``OTTR_RECORD_VALUE`` and ``OTTR_ZONE`` in its environment,
 and certbot's ``CERTBOT_DOMAIN`` and ``CERTBOT_VALIDATION``, so that hooks written for certbot need little change.
@@ -11,15 +12,11 @@ and certbot's ``CERTBOT_DOMAIN`` and ``CERTBOT_VALIDATION``, so that hooks writt
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
+from ottr.commands import CommandError, run_command
 from ottr.dns.options import SolverOptions
 from ottr.dns.serialization import KeyedLocks
 from ottr.dns.zones import challenged_name, longest_zone
@@ -28,8 +25,6 @@ from ottr.model import Secret, TxtRecord
 from ottr.settings import SolverSettings
 
 _OPTIONS = ("command", "environment", "timeout_s", "serialize")
-_TAIL_BYTES = 4096
-_LONGEST_LINE = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +34,8 @@ class CommandSolver:
     zones: tuple[str, ...]
     command: tuple[str, ...]
     environment: Mapping[str, str | Secret] = field(default_factory=dict, hash=False)
+    inherited: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Of this process's own environment."""
     timeout_s: float = 60.0
     serialize: str = "zone"
     _locks: KeyedLocks = field(default_factory=KeyedLocks, repr=False, compare=False)
@@ -53,37 +50,21 @@ class CommandSolver:
 
     def _call(self, action: str, record: TxtRecord) -> None:
         zone = longest_zone(record.name, self.zones) or ""
-        lock = self._locks.find(zone if self.serialize == "zone" else record.name)
-        with lock, tempfile.TemporaryFile() as errors:
-            status = self._run(action, record, zone, errors)
-            if status != 0:
-                raise self._failed(action, record, status, errors)
-
-    def _run(self, action: str, record: TxtRecord, zone: str, errors: IO[bytes]) -> int:
-        """Return the exit status. A file takes stderr: a pipe could be kept open by a child left behind."""
         try:
-            process = subprocess.Popen(
-                [*self.command, action, record.name, record.value],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                env={**os.environ, **self._variables(action, record, zone)},
-                start_new_session=True,
-            )
-        except OSError as error:
+            with self._locks.find(zone if self.serialize == "zone" else record.name):
+                run_command(
+                    [*self.command, action, record.name, record.value],
+                    {**self.inherited, **self._variables(action, record, zone)},
+                    timeout_s=self.timeout_s,
+                    name=f"the hook {self.command[0]} {action} {record.name}",
+                    hide=[value for value in self.environment.values() if isinstance(value, Secret)],
+                )
+        except CommandError as error:
             raise DnsError(
-                f"the hook {self.command[0]} cannot be started: {error.strerror or error}",
-                hint="check `command` of the solver: the program must exist and be executable",
+                str(error),
+                hint="run the hook by hand with these arguments; `command` of the solver must be executable and "
+                "end within its `timeout_s`",
             ) from error
-        try:
-            return process.wait(self.timeout_s)
-        except subprocess.TimeoutExpired as error:
-            raise DnsError(
-                f"the hook {self.command[0]} {action} {record.name} did not end within {self.timeout_s:g} s",
-                hint="run the hook by hand with these arguments, or raise `timeout_s` of the solver",
-            ) from error
-        finally:
-            _end(process)
 
     def _variables(self, action: str, record: TxtRecord, zone: str) -> dict[str, str]:
         return {
@@ -96,40 +77,9 @@ class CommandSolver:
             "CERTBOT_VALIDATION": record.value,
         }
 
-    def _failed(self, action: str, record: TxtRecord, status: int, errors: IO[bytes]) -> DnsError:
-        how = f"ended with status {status}" if status > 0 else f"was killed by signal {-status}"
-        said = self._redact(_last_line(errors))
-        return DnsError(
-            f"the hook {self.command[0]} {action} {record.name} {how}" + (f": {said}" if said else ""),
-            hint="run the hook by hand with these arguments; its last line on standard error is shown",
-        )
-
-    def _redact(self, text: str) -> str:
-        for value in self.environment.values():
-            if isinstance(value, Secret) and value.reveal():
-                text = text.replace(value.reveal(), str(value))
-        return text[:_LONGEST_LINE]
-
 
 def _reveal(value: str | Secret) -> str:
     return value.reveal() if isinstance(value, Secret) else value
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the command if it still runs, with whatever it started."""
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _last_line(errors: IO[bytes]) -> str:
-    size = errors.seek(0, os.SEEK_END)
-    errors.seek(max(0, size - _TAIL_BYTES))
-    lines = errors.read().decode("utf-8", "replace").split("\n")
-    written = [line.strip() for line in lines if line.strip()]
-    last = written[-1] if written else ""
-    return "".join(char if char.isprintable() else "?" for char in last)
 
 
 def build_solver(settings: SolverSettings) -> CommandSolver:
@@ -140,6 +90,7 @@ def build_solver(settings: SolverSettings) -> CommandSolver:
         zones=settings.zones,
         command=(str(Path(command[0]).expanduser()), *command[1:]),
         environment=options.table("environment"),
+        inherited={name: value for name, value in os.environ.items() if name not in settings.withheld},
         timeout_s=options.number("timeout_s", 60, 0.1, 3600),
         serialize=options.choice("serialize", ("zone", "name"), "zone"),
     )

@@ -44,6 +44,14 @@ def is_reference(entry: Entry) -> bool:
     return isinstance(entry.value, dict) and list(entry.value) in (["env"], ["file"])
 
 
+def list_variables(entry: Entry) -> frozenset[str]:
+    """Return the variables of the environment that an entry, or one inside it, refers to."""
+    if is_reference(entry):
+        return frozenset(str(one.value) for key, one in entry.items().items() if key == "env")
+    inside = entry.value.values() if isinstance(entry.value, dict) else entry.entries()
+    return frozenset().union(*(list_variables(one) for one in inside if isinstance(one.value, (dict, list))))
+
+
 def resolve_secret(
     reference: SecretReference, environment: Mapping[str, str], error: type[ConfigurationError]
 ) -> Secret:

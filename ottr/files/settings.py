@@ -23,7 +23,7 @@ from ottr.files.fields import (
 )
 from ottr.files.issuers import find_default, read_issuers
 from ottr.files.search import SERVICE_FOLDER, SERVICE_STATE, find_settings
-from ottr.files.secrets import is_reference, read_secret, read_secret_reference
+from ottr.files.secrets import is_reference, list_variables, read_secret, read_secret_reference
 from ottr.files.solvers import read_solvers
 from ottr.model import Secret
 from ottr.settings import CredentialSource, Freeze, IssuerSettings, NotifySettings, RotationSettings, Settings
@@ -52,6 +52,7 @@ _ROTATION = frozenset(
         "short_lifetime",
         "quarantine_after",
         "retry_install",
+        "keep_history",
         "windows",
         "freezes",
     ]
@@ -80,12 +81,13 @@ def _read_settings(top: Entry, path: Path | None, environment: Mapping[str, str]
     issuers: Mapping[str, IssuerSettings] = _given(
         fields, "issuers", lambda entry: read_issuers(entry, environment), {}
     )
+    withheld = list_variables(top)
     state_url, state_dir = _read_state(fields.get("state"), folder, environment)
     return Settings(
         path=path,
         issuers=issuers,
         default_issuer=find_default(issuers, fields.get("default_issuer")),
-        solvers=_given(fields, "solvers", lambda entry: read_solvers(entry, environment), ()),
+        solvers=_given(fields, "solvers", lambda entry: read_solvers(entry, environment, withheld), ()),
         state_url=state_url,
         state_dir=state_dir,
         inventory=_given(fields, "inventory", lambda entry: read_each(entry, _read_inventory), ()),
@@ -95,6 +97,7 @@ def _read_settings(top: Entry, path: Path | None, environment: Mapping[str, str]
         rotation=_given(fields, "rotation", _read_rotation, RotationSettings()),
         notify=_given(fields, "notify", lambda entry: _read_notify(entry, environment), NotifySettings()),
         credentials=_given(fields, "credentials", _read_credentials, ()),
+        withheld=withheld,
     )
 
 
@@ -132,8 +135,8 @@ def _read_state_url(entry: Entry, folder: Path, environment: Mapping[str, str]) 
 
 def _read_inventory(entry: Entry) -> str:
     """A path, or a host list as Ansible takes it: with a comma."""
-    text = read_text(entry, "a path, or a list of hosts with a comma")
-    return text if "," in text else str(read_path(entry))
+    text = read_text(entry, "a path, a list of hosts with a comma, or state:")
+    return text if "," in text or text == "state:" else str(read_path(entry))
 
 
 def _read_rotation(entry: Entry) -> RotationSettings:
@@ -148,9 +151,15 @@ def _read_rotation(entry: Entry) -> RotationSettings:
             fields, "quarantine_after", lambda tries: read_integer(tries, 1, 1000), base.quarantine_after
         ),
         retry_install=_given(fields, "retry_install", lambda tries: read_integer(tries, 1, 100), base.retry_install),
+        keep_history_s=_given(fields, "keep_history", _read_keeping, base.keep_history_s),
         windows=_given(fields, "windows", lambda windows: read_each(windows, read_window), ()),
         freezes=_given(fields, "freezes", lambda freezes: read_each(freezes, _read_freeze), ()),
     )
+
+
+def _read_keeping(entry: Entry) -> float | None:
+    """A time span, or for ever."""
+    return None if entry.value == "forever" else read_duration(entry)
 
 
 def read_window(entry: Entry) -> str:

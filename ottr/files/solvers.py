@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ottr.files.document import Entry
 from ottr.files.fields import read_duration, read_each, read_name, read_server, read_text
@@ -17,10 +18,16 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _ZONE = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 
-def read_solvers(entry: Entry, environment: Mapping[str, str]) -> tuple[SolverSettings, ...]:
-    """Return the solvers in the order of the file; no zone has two. Raises SettingsError."""
+def read_solvers(
+    entry: Entry, environment: Mapping[str, str], withheld: frozenset[str] = frozenset()
+) -> tuple[SolverSettings, ...]:
+    """Return the solvers in the order of the file; no zone has two. Raises SettingsError.
+
+    ``withheld``: variables of the environment that no command of theirs gets.
+    """
     owners: dict[str, str] = {}
-    return tuple(_read_solver(name, solver, environment, owners) for name, solver in entry.items().items())
+    solvers = (_read_solver(name, solver, environment, owners) for name, solver in entry.items().items())
+    return tuple(replace(solver, withheld=withheld) for solver in solvers)
 
 
 def _read_solver(name: str, entry: Entry, environment: Mapping[str, str], owners: dict[str, str]) -> SolverSettings:

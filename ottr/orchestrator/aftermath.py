@@ -14,7 +14,8 @@ from ottr.model import Facts, IssuedCertificate, Outcome, RotationResult, Step
 from ottr.orchestrator.rotation import Rotation
 from ottr.orchestrator.sessions import Sessions
 from ottr.orchestrator.target import Surroundings, Target
-from ottr.state.journal import Record, State
+from ottr.state.journal import Record, State, cleaning
+from ottr.state.schedules import forget
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,6 @@ def rotated(
 ) -> RotationResult:
     """Write the certificate into the inventory, drop what is two generations old, end the rotation."""
     device = target.device.name
-    former = around.stores.certificates.former(device, rotation.record.id)
     before = rotation.written(Step.PREFLIGHT, Facts)
     issued = rotation.written(Step.ORDER, IssuedCertificate)
     leaf = x509.parse_certificate(issued.leaf_pem)
@@ -45,12 +45,14 @@ def rotated(
         lambda: around.recorder.record(target.device, leaf),
         lambda: _clean_up(target, around, rotation, sessions),
     ]
-    if former is not None and target.route.revoke_superseded:
-        steps.append(partial(_revoke, target, around, former.sha256))
+    if target.route.revoke_superseded:
+        former = around.stores.certificates.former(device, rotation.record.id)
+        steps += [partial(_revoke, target, around, former.sha256)] if former else []
     for step in steps:
         result = warned(result, _attempt(device, step))
+    rotation.note(lambda connection: forget(connection, device))
+    sessions.close()  # while the rotation is open, a session that dies here is ended by whoever goes on
     rotation.close()
-    around.stores.schedules.succeeded(device)
     return result
 
 
@@ -100,7 +102,7 @@ def _clean_up(target: Target, around: Surroundings, rotation: Rotation, sessions
     except OttrError as error:
         return f"objects of older rotations are still on the device: {error}; the next rotation tries again"
     for record in gone:
-        around.stores.journal.update(record, cleaned=True)
+        rotation.note(cleaning(record.id))
     return ""
 
 

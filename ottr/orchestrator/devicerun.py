@@ -4,21 +4,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 from ottr import x509
 from ottr.acme import IssueRequest
-from ottr.errors import DeviceLeased, DeviceUnreachable, JournalError, KeyLost, OttrError, RateLimited, RollbackFailed
+from ottr.errors import (
+    DeviceLeased,
+    DeviceUnreachable,
+    JournalError,
+    KeyLost,
+    LeaseLost,
+    OttrError,
+    RateLimited,
+    RollbackFailed,
+)
 from ottr.model import IssuedCertificate, Outcome, RotationResult, Step
 from ottr.orchestrator import aftermath, pipeline
 from ottr.orchestrator.rotation import Rotation, Watcher, report
 from ottr.orchestrator.sessions import Sessions
-from ottr.orchestrator.target import Decide, Surroundings, Target
+from ottr.orchestrator.target import Decide, Surroundings, Target, leased
 from ottr.policy import Decision, Known, Reason, changed, renewal_time
-from ottr.state.journal import Record, State, Status, device_key
+from ottr.state.journal import Record, State, Status
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +41,18 @@ _SATISFIED_BY_DEVICE = frozenset(
 )
 
 
-def run(target: Target, around: Surroundings, decide: Decide, watch: Watcher) -> RotationResult:
-    """Rotate one device if it is due. Whatever is wrong with it is a result; only JournalError is raised."""
+def run(
+    target: Target, around: Surroundings, decide: Decide, watch: Watcher, until: Step = Step.RECORD
+) -> RotationResult:
+    """Rotate one device if it is due, as far as a step. Whatever is wrong with it is a result; only JournalError is
+    raised."""
     route = target.route
     blank = RotationResult(
         target.device.name, Outcome.FAILED, driver=route.driver, issuer=route.issuer, started=around.clock()
     )
     try:
-        with _leased(target, around):
-            result = _run_leased(target, around, decide, watch, blank)
+        with leased(target, around.stores.leases):
+            result = _run_leased(target, around, decide, watch, until, blank)
     except DeviceLeased as error:
         result = replace(blank, outcome=Outcome.SKIPPED, reason="leased", error=error.report)
     except JournalError:
@@ -53,16 +63,8 @@ def run(target: Target, around: Surroundings, decide: Decide, watch: Watcher) ->
     return replace(result, finished=around.clock())
 
 
-@contextmanager
-def _leased(target: Target, around: Surroundings) -> Iterator[None]:
-    """The device is ours, and no other member of its HA group is anybody's."""
-    group, leases = target.device.ha_group, around.stores.leases
-    with leases.held(f"ha_group:{group}" if group else ""), leases.held(device_key(target.device.name)):
-        yield
-
-
 def _run_leased(
-    target: Target, around: Surroundings, decide: Decide, watch: Watcher, blank: RotationResult
+    target: Target, around: Surroundings, decide: Decide, watch: Watcher, until: Step, blank: RotationResult
 ) -> RotationResult:
     decision = decide(target)
     blank = replace(blank, reason=decision.reason.value)
@@ -74,7 +76,9 @@ def _run_leased(
         result = replace(blank, error=error.report)
     else:
         try:
-            result = _run_rotation(target, around, decision, watch, blank)
+            result = _run_rotation(target, around, decision, watch, until, blank)
+        except LeaseLost:  # the new owner has commands of its own before and after
+            raise
         except (DeviceLeased, JournalError) as error:
             around.hooks.after(target, replace(blank, error=error.report))  # what was drained is not left so
             raise
@@ -82,7 +86,7 @@ def _run_leased(
 
 
 def _run_rotation(
-    target: Target, around: Surroundings, decision: Decision, watch: Watcher, blank: RotationResult
+    target: Target, around: Surroundings, decision: Decision, watch: Watcher, until: Step, blank: RotationResult
 ) -> RotationResult:
     aftermath.remove_leftover_records(target, around)
     rotation = Rotation(_open_or_begin(target, around, decision), around.stores.journal, around.clock, watch)
@@ -96,7 +100,11 @@ def _run_rotation(
             issue=partial(_issue, target, around),
             probe=around.authorities[target.route.issuer].probe,
             due=partial(_still_due, target, around, decision),
+            until=until,
         )
+        if outcome is Outcome.HELD:
+            rotation.flush()
+            return replace(blank, outcome=outcome, step=until.value)
         if outcome is Outcome.NOT_DUE:
             gone = {"state": State.ABANDONED, "cleaned": True, "finished_at": around.clock()}
             around.stores.journal.update(rotation.record, **gone)

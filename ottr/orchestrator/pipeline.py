@@ -10,8 +10,15 @@ from typing import Protocol
 
 from ottr import x509
 from ottr.acme import IssueRequest
-from ottr.drivers import DeadMan, Driver
-from ottr.errors import DeviceLeased, DeviceUnreachable, JournalError, RollbackFailed, WrongCertificate
+from ottr.drivers import DeadMan, Driver, Serving
+from ottr.errors import (
+    DeviceLeased,
+    DeviceUnreachable,
+    JournalError,
+    OttrError,
+    RollbackFailed,
+    WrongCertificate,
+)
 from ottr.model import (
     CertificateRequest,
     Endpoint,
@@ -41,10 +48,12 @@ def rotate(
     issue: Callable[[IssueRequest, Rotation], IssuedCertificate],
     probe: Verifier,
     due: Callable[[str], bool],
+    until: Step = Step.RECORD,
 ) -> Outcome:
     """Rotate; called again with the same rotation after a crash or a failure, it goes on.
 
-    ``due`` is asked with the PEM of the leaf on the device, under the lease, before anything is changed.
+    ``due`` is asked with the PEM of the leaf on the device, under the lease, before anything is changed. After the
+    step ``until`` the rotation is held: it stays open, and what was installed goes back by itself in time.
     """
     request = rotation.request
     with sessions() as driver:
@@ -52,11 +61,18 @@ def rotate(
         if not due(before.leaf_pem):
             return Outcome.NOT_DUE
         csr = rotation.once(Step.CSR, SigningRequest, lambda: driver.create_csr(request))
+    if until is Step.CSR:
+        return Outcome.HELD
     issued = rotation.order(lambda: issue(_issue_request(csr, request, route, before), rotation))
     _check_pair(csr, issued)
+    if until is Step.ORDER:
+        return Outcome.HELD
     with _restored(sessions, rotation, request, before), sessions() as driver:
-        rotation.armed = _arm(driver, request, before, route.dead_man_s)
-        rotation.install(lambda: driver.install(request, issued))
+        if until is Step.RECORD or not rotation.installed:
+            rotation.armed = _arm(driver, request, before, route.dead_man_s)
+            rotation.install(lambda: driver.install(request, issued))
+        if until is Step.INSTALL:
+            return Outcome.HELD
         rotation.verify(issued, route.endpoints, lambda: _verify(probe, driver, request, issued, route))
     return Outcome.ROTATED
 
@@ -79,9 +95,19 @@ def _restored(sessions: Sessions, rotation: Rotation, request: CertificateReques
                 raise  # the dead-man timer and the next run put it right
             raise RollbackFailed(
                 f"{error}; then the former certificate could not be bound again: {failure}",
-                hint="look at the device now: `ottr verify` shows what it serves, `ottr rollback` tries again",
+                hint=_advise(rotation.record.device, error, failure),
             ) from failure
         raise
+
+
+def _advise(device: str, *errors: BaseException) -> str:
+    """What a human can do: every hint there is, once, and the commands for the time after."""
+    hints = dict.fromkeys(error.hint for error in errors if isinstance(error, OttrError) and error.hint)
+    commands = (
+        f"`ottr verify {device}` shows what it serves",
+        f"then `ottr resume` goes on, or `ottr rollback {device}` goes back",
+    )
+    return "; ".join((*hints, *commands))
 
 
 def _inspect(driver: Driver) -> Facts:
@@ -114,7 +140,13 @@ def _arm(driver: Driver, request: CertificateRequest, before: Facts, seconds: in
 def _verify(
     probe: Verifier, driver: Driver, request: CertificateRequest, issued: IssuedCertificate, route: Route
 ) -> None:
-    """Seen from outside, and told to stay: only both together are a rotation."""
-    probe.verify(route.endpoints, issued, route.verify_timeout_s)
+    """Seen from outside, wherever the device serves it, and told to stay: only both together are a rotation."""
+    probe.verify(_find_endpoints(driver, route), issued, route.verify_timeout_s)
     if route.dead_man_s and isinstance(driver, DeadMan):
         driver.disarm(request)
+
+
+def _find_endpoints(driver: Driver, route: Route) -> tuple[Endpoint, ...]:
+    """The route's, and those the device itself knows of."""
+    more = driver.endpoints() if isinstance(driver, Serving) else ()
+    return tuple(dict.fromkeys((*route.endpoints, *more)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
@@ -24,7 +24,19 @@ from ottr.model import (
 )
 from ottr.state import certificates
 from ottr.state.certificates import Observation
-from ottr.state.journal import Also, Entry, Journal, Record, State, Status, attempted, ending, removal
+from ottr.state.journal import (
+    Also,
+    Entry,
+    Journal,
+    Record,
+    State,
+    Status,
+    attempted,
+    ending,
+    ordering,
+    presentation,
+    removal,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +56,8 @@ class Rotation:
         self._entries = list(journal.entries(record.id)) if record.attempts else []
         self._delayed: list[Entry] = []
         self._also: list[Also] = [attempted(record.id, record.attempts + 1)]
+        self._unknown_order = False
+        """The URL of the order is not written down yet."""
         self.record = record
         self.reached = ""
         self.rolled_back = False
@@ -60,6 +74,12 @@ class Rotation:
         """Whether this run has begun to bind."""
         return self.reached in (Step.INSTALL, Step.VERIFY)
 
+    @property
+    def installed(self) -> bool:
+        """Whether an install has ended well and was not taken back, as the journal has it."""
+        ends = [entry for entry in self._entries if entry.step in (Step.INSTALL, Step.ROLLBACK)]
+        return bool(ends) and ends[-1].step is Step.INSTALL and ends[-1].status is Status.DONE
+
     def written(self, step: Step, kind: Callable[..., Value]) -> Value:
         """The value the journal has of a step. Raises LookupError when there is none."""
         for entry in reversed(self._entries):
@@ -68,11 +88,16 @@ class Rotation:
         raise LookupError(step)
 
     def once(self, step: Step, kind: Callable[..., Value], make: Callable[[], Value]) -> Value:
-        """Return what the journal has of this step, else make it and write it down."""
+        """Return what the journal has of this step, else make it.
+
+        Written down with the next step, since making it again after a crash comes to the same.
+        """
         try:
             return self.written(step, kind)
         except LookupError:
-            return self._make(step, make, None)
+            value = self._try(step, make)
+            self._delay(step, asdict(cast(Any, value)))
+            return value
 
     def before(self, inspect: Callable[[], Facts]) -> Facts:
         """What was bound before this rotation bound anything: looked at anew unless an install is half done."""
@@ -88,12 +113,15 @@ class Rotation:
         try:
             return self.written(Step.ORDER, IssuedCertificate)
         except LookupError:
-            return self._make(Step.ORDER, issue, self._issued)
+            issued = self._try(Step.ORDER, issue)
+            self._append(Step.ORDER, Status.DONE, asdict(issued), self._issued(issued))
+            return issued
 
     def install(self, action: Callable[[], None]) -> None:
-        """Written ahead; when it ends well the certificate is installed and bound."""
+        """Written ahead; when it ends well the certificate is installed and bound, which the next step writes down."""
         self._append(Step.INSTALL, Status.STARTED)
-        self._do(Step.INSTALL, action, self._marker("installed_at", "bound_at"))
+        self._try(Step.INSTALL, action)
+        self._delay(Step.INSTALL, also=self._marker("installed_at", "bound_at"))
 
     def verify(self, issued: IssuedCertificate, endpoints: Sequence[Endpoint], action: Callable[[], None]) -> None:
         """When it ends well the certificate is served, and the one before is superseded."""
@@ -107,7 +135,8 @@ class Rotation:
                 seen = Observation(self.record.device, str(endpoint), now, leaf.sha256)
                 certificates.write_observation(connection, seen)
 
-        self._do(Step.VERIFY, action, served)
+        self._try(Step.VERIFY, action)
+        self._append(Step.VERIFY, Status.DONE, also=served)
 
     def roll_back(self, action: Callable[[], None]) -> None:
         """Runs also when the journal cannot be written: the device comes first."""
@@ -128,49 +157,52 @@ class Rotation:
         self._begin(Step.RECORD)
         self._append(Step.RECORD, Status.DONE, None, ending(self.record.id, State.ROTATED, self._clock()))
 
+    def note(self, also: Also) -> None:
+        """Something more to write with the next step."""
+        self._also.append(also)
+
+    def flush(self) -> None:
+        """Write down what has waited for the next step: for now there is none."""
+        self._write([], None)
+
     def order_url(self) -> str:
         """See ``ottr.acme.OrderLog``."""
         return self.record.order_url
 
     def ordered(self, url: str) -> None:
-        """See ``ottr.acme.OrderLog``."""
-        self.record = self._journal.update(self.record, order_url=url)
+        """See ``ottr.acme.OrderLog``. Written with what comes next, at the latest before it is finalized."""
+        self.record = replace(self.record, order_url=url)
+        self._also.append(ordering(self.record.id, url))
+        self._unknown_order = True
 
     def presenting(self, record: TxtRecord) -> None:
         """See ``ottr.acme.OrderLog``."""
-        self._journal.presenting(self.record, record)
+        self._write([], presentation(self.record.id, record, self._clock()))
+
+    def finalizing(self) -> None:
+        """See ``ottr.acme.OrderLog``."""
+        if self._unknown_order:
+            self.flush()
 
     def removed(self, record: TxtRecord) -> None:
         """See ``ottr.acme.OrderLog``. Written with the next step: removing it twice does no harm."""
-        self._also.append(removal(self.record.id, record, self._clock()))
+        self.note(removal(self.record.id, record, self._clock()))
 
     def _look(self, inspect: Callable[[], Facts]) -> Facts:
         """Changes nothing, so that it is written down with the next step, before anything is bound."""
         self._begin(Step.PREFLIGHT)
         facts = inspect()
-        entry = Entry(Step.PREFLIGHT, Status.DONE, self._clock(), asdict(facts))
-        self._delayed.append(entry)
-        self._entries.append(entry)
+        self._delay(Step.PREFLIGHT, asdict(facts))
         return facts
 
-    def _make(self, step: Step, make: Callable[[], Value], also: Callable[[Value], Also] | None) -> Value:
+    def _try(self, step: Step, make: Callable[[], Value]) -> Value:
+        """Do what a step is about; a failure is written down."""
         self._begin(step)
         try:
-            value = make()
+            return make()
         except BaseException as error:
             self._try_append(step, Status.FAILED, error)
             raise
-        self._append(step, Status.DONE, asdict(cast(Any, value)), also(value) if also else None)
-        return value
-
-    def _do(self, step: Step, action: Callable[[], None], also: Also) -> None:
-        self._begin(step)
-        try:
-            action()
-        except BaseException as error:
-            self._try_append(step, Status.FAILED, error)
-            raise
-        self._append(step, Status.DONE, None, also)
 
     def _begin(self, step: Step) -> None:
         self.reached = step.value
@@ -180,23 +212,32 @@ class Rotation:
         return lambda connection: certificates.insert_issued(connection, self.record, issued, self._clock())
 
     def _marker(self, *facts: certificates.Fact) -> Also:
-        return lambda connection: certificates.mark(connection, self.record.id, self._clock(), *facts)
+        now = self._clock()
+        return lambda connection: certificates.mark(connection, self.record.id, now, *facts)
 
     def _unbound(self, connection: sa.Connection) -> None:
         certificates.mark(connection, self.record.id, None, "bound_at", "served_at")
+
+    def _delay(self, step: Step, value: dict[str, Any] | None = None, also: Also | None = None) -> None:
+        """A step is done, and nothing depends on its being on the disk before the next one is."""
+        entry = Entry(step, Status.DONE, self._clock(), value)
+        self._delayed.append(entry)
+        self._entries.append(entry)
+        if also is not None:
+            self.note(also)
 
     def _append(
         self, step: Step, status: Status, value: dict[str, Any] | None = None, also: Also | None = None
     ) -> None:
         entry = Entry(step, status, self._clock(), value)
-        self._write(entry, also)
+        self._write([entry], also)
         self._entries.append(entry)
 
-    def _write(self, entry: Entry, also: Also | None) -> None:
+    def _write(self, entries: list[Entry], also: Also | None) -> None:
         """One transaction with all that has waited for it."""
-        delayed, waiting = [*self._delayed, entry], [*self._also, *([also] if also else [])]
+        delayed, waiting = [*self._delayed, *entries], [*self._also, *([also] if also else [])]
         self._journal.append(self.record, delayed, waiting)
-        self._delayed, self._also = [], []
+        self._delayed, self._also, self._unknown_order = [], [], False
 
     def _try_append(
         self, step: Step, status: Status, error: BaseException | None = None, also: Also | None = None
@@ -204,7 +245,7 @@ class Rotation:
         """Write where something worse is already under way: a journal that fails is reported, not raised."""
         entry = Entry(step, status, self._clock(), error=report(error) if error else None)
         try:
-            self._write(entry, also)
+            self._write([entry], also)
         except OttrError as unwritten:
             log.warning("%s: the journal cannot be written: %s", self.record.device, unwritten)
             return unwritten

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from ottr.policy import Decision
 from ottr.probe import Probe
 from ottr.settings import RotationSettings
 from ottr.state.certificates import Certificates
-from ottr.state.journal import Journal
+from ottr.state.journal import Journal, device_key
 from ottr.state.leases import Leases
 from ottr.state.schedules import Schedules
 
@@ -71,6 +71,14 @@ class Stores:
     leases: Leases
     certificates: Certificates
     schedules: Schedules
+
+
+@contextmanager
+def leased(target: Target, leases: Leases) -> Iterator[None]:
+    """The device is ours, and no other member of its HA group is anybody's. Raises DeviceLeased."""
+    group = target.device.ha_group
+    with leases.held(f"ha_group:{group}" if group else ""), leases.held(device_key(target.device.name)):
+        yield
 
 
 @dataclass(frozen=True, slots=True)

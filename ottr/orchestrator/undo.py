@@ -14,16 +14,16 @@ from ottr.model import Facts, Outcome, RotationResult, Step
 from ottr.orchestrator.aftermath import remove_leftover_records, superseded, warned
 from ottr.orchestrator.rotation import Rotation
 from ottr.orchestrator.sessions import Sessions
-from ottr.orchestrator.target import Surroundings, Target
-from ottr.state.journal import Record, State, device_key
+from ottr.orchestrator.target import Surroundings, Target, leased
+from ottr.state.journal import Journal, Record, State, device_key
 from ottr.state.view import half_installed
 
 
 def roll_back(target: Target, around: Surroundings) -> RotationResult:
     """Bind what was bound before the last rotation and see it served. Raises RotationError."""
-    device, stores = target.device.name, around.stores
-    with stores.leases.held(device_key(device)):
-        record = _last_installed(target, around)
+    stores = around.stores
+    with leased(target, stores.leases):
+        record = find_installed(target.device.name, stores.journal)
         before = _bind_former(target, around, record)
         if record.state is State.ROTATED:
             stores.journal.update(record, state=State.ABANDONED)
@@ -33,7 +33,7 @@ def roll_back(target: Target, around: Surroundings) -> RotationResult:
 def abandon(target: Target, around: Surroundings) -> RotationResult:
     """Give the open rotation up: what is half installed goes back, its objects leave device and zones."""
     device, stores = target.device.name, around.stores
-    with stores.leases.held(device_key(device)):
+    with leased(target, stores.leases):
         records = _open_rotations(device, around)
         result = RotationResult(device, Outcome.SKIPPED, reason="abandoned", rotation_id=records[-1].id)
         for record in records:
@@ -61,7 +61,7 @@ def find_orphans(target: Target, around: Surroundings, *, remove: bool, foreign:
     be that one's previous generation.
     """
     device, stores = target.device.name, around.stores
-    with stores.leases.held(device_key(device)), around.connect(target) as driver:
+    with leased(target, stores.leases), around.connect(target) as driver:
         if not isinstance(driver, Labelled):
             raise UnsupportedDevice(f"the driver {target.route.driver} cannot list what is on a device")
         live = driver.inspect().bound
@@ -85,9 +85,11 @@ def _open_rotations(device: str, around: Surroundings) -> Sequence[Record]:
     return records
 
 
-def _last_installed(target: Target, around: Surroundings) -> Record:
-    """The rotation whose certificate is on the device: the open one if it got that far, else the newest."""
-    journal, device = around.stores.journal, target.device.name
+def find_installed(device: str, journal: Journal) -> Record:
+    """The rotation whose certificate is on the device: the open one if it got that far, else the newest.
+
+    Raises RotationError when there is none.
+    """
     for record in reversed(journal.history(device)):
         if record.state is State.ROTATED or (record.state is State.OPEN and half_installed(journal, record)):
             return record

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One door to the state database, SQLite (WAL, synchronous=FULL) or PostgreSQL."""
+"""One door to the state database, SQLite (WAL, synchronous=FULL for what must be durable) or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import fcntl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -33,20 +35,26 @@ class Database:
         self._writing: AbstractContextManager[Any] = threading.Lock() if self._sqlite else nullcontext()
         self._reading = threading.local()
         with self._translated():
-            self._engine = self._create_engine()
+            self._engine = self._create_engine("FULL")
+            self._hasty_engine = self._create_engine("NORMAL") if self._sqlite else self._engine
+            self._durable, self._hasty = (
+                engine.execution_options(ottr_begin="BEGIN IMMEDIATE") for engine in (self._engine, self._hasty_engine)
+            )
             try:
                 self._prepare()
             except BaseException:
-                self._engine.dispose()
+                self.close()
                 raise
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """A transaction that is committed, durably, when the block ends well."""
-        with self._translated(), self._writing, self._engine.connect() as connection:
-            writing = connection.execution_options(ottr_begin="BEGIN IMMEDIATE")
-            with writing.begin():
-                yield writing
+    def write(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+        """A transaction that is committed when the block ends well.
+
+        What is not ``durable`` outlives the process, but perhaps not a crash of the machine: only for what says nothing
+        once the processes of now are gone. It saves SQLite the wait for the disk.
+        """
+        with self._translated(), self._writing, (self._durable if durable else self._hasty).begin() as connection:
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -65,13 +73,20 @@ class Database:
     def close(self) -> None:
         """Give back the connections."""
         self._engine.dispose()
+        self._hasty_engine.dispose()
 
-    def _create_engine(self) -> sa.Engine:
+    def _create_engine(self, synchronous: str) -> sa.Engine:
         if not self._sqlite:
             return _create_postgresql(self._url)
         Path(self._url.database or "").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        engine = sa.create_engine(self._url, connect_args={"timeout": self._busy_timeout_s, "check_same_thread": False})
-        event.listen(engine, "connect", _tune_sqlite)
+        engine = sa.create_engine(
+            self._url,
+            connect_args={"timeout": self._busy_timeout_s, "check_same_thread": False},
+            # As many connections as threads read at once, kept: each one made costs more than a transaction.
+            pool_size=0,
+            pool_use_lifo=True,
+        )
+        event.listen(engine, "connect", partial(_tune_sqlite, synchronous))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
 
@@ -113,14 +128,17 @@ def upsert(
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Change a row or make it, then with ``more`` columns; another process may make it at the same moment."""
-    change = table.update().where(*(table.c[name] == value for name, value in key.items())).values(**values)
-    if connection.execute(change).rowcount:
-        return
-    try:
-        with connection.begin_nested():
-            connection.execute(table.insert(), {**more, **values, **key})
-    except sa.exc.IntegrityError:
-        connection.execute(change)
+    statement = _upsert_statement(connection.dialect.name, table, tuple(key), tuple(values))
+    connection.execute(statement, {**more, **values, **key})
+
+
+@cache
+def _upsert_statement(dialect: str, table: sa.Table, key: tuple[str, ...], changed: tuple[str, ...]) -> sa.Insert:
+    """Made once: this runs for every device."""
+    # The engine has imported its own dialect, and the other one is dear.
+    insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
+    changes = {name: insert.excluded[name] for name in changed}
+    return cast(sa.Insert, insert.on_conflict_do_update(index_elements=key, set_=changes))
 
 
 def _find_revision(engine: sa.Engine) -> str | None:
@@ -174,10 +192,10 @@ def _create_postgresql(url: sa.URL) -> sa.Engine:
         ) from error
 
 
-def _tune_sqlite(connection: Any, record: Any) -> None:
+def _tune_sqlite(synchronous: str, connection: Any, record: Any) -> None:
     del record
     connection.isolation_level = None  # transactions are begun by us, see _begin_sqlite
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from ottr.model import Clock, Device, ErrorReport, KeyType, Route, Step, TxtRecord
 from ottr.state.database import Database
 from ottr.state.leases import Leases
+from ottr.state.pruning import prune
 from ottr.state.schema import installation, rotation, step, txt_record
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -90,6 +91,8 @@ _INSERT = rotation.insert()
 _INSERT_STEP = step.insert()
 _INSERT_TXT = txt_record.insert()
 _ATTEMPTED = rotation.update().where(rotation.c.id == _THIS).values(attempts=sa.bindparam("number"))
+_ORDERED = rotation.update().where(rotation.c.id == _THIS).values(order_url=sa.bindparam("url"))
+_CLEANED = rotation.update().where(rotation.c.id == _THIS).values(cleaned=sa.bindparam("gone"))
 _END = (
     rotation.update().where(rotation.c.id == _THIS).values(state=sa.bindparam("became"), finished_at=sa.bindparam("at"))
 )
@@ -134,6 +137,10 @@ class Journal:
         """All rotations of a device, the oldest first."""
         return self._select(_OF_DEVICE, this=device)
 
+    def latest(self) -> Mapping[str, Record]:
+        """The newest rotation of every device."""
+        return {record.device: record for record in self._select(_ALL)}
+
     def uncleaned(self, device: str) -> Sequence[Record]:
         """Ended rotations that may still have objects on the device."""
         return self._select(_UNCLEANED, this=device)
@@ -171,8 +178,8 @@ class Journal:
         """Add lines, durably. Raises DeviceLeased when the device is not ours any more."""
         with self._database.write() as connection:
             self._leases.confirm(connection, device_key(record.device))
-            for entry in entries:
-                connection.execute(_INSERT_STEP, _step_row(record, entry))
+            if entries:
+                connection.execute(_INSERT_STEP, [_step_row(record, entry) for entry in entries])
             for more in also:
                 more(connection)
 
@@ -182,15 +189,6 @@ class Journal:
             self._leases.confirm(connection, device_key(record.device))
             connection.execute(rotation.update().where(rotation.c.id == record.id).values(values))
         return replace(record, **values)
-
-    def presenting(self, record: Record, txt: TxtRecord) -> None:
-        """A TXT value is about to appear."""
-        with self._database.write() as connection:
-            self._leases.confirm(connection, device_key(record.device))
-            connection.execute(
-                _INSERT_TXT,
-                {"rotation_id": record.id, "name": txt.name, "value": txt.value, "presented_at": self._clock()},
-            )
 
     def removed(self, rotation_id: str, txt: TxtRecord) -> None:
         """A TXT value is gone. A fact, so that it needs no lease."""
@@ -202,6 +200,10 @@ class Journal:
         with self._database.read() as connection:
             rows = connection.execute(_LEFT_OVER, {"this": device})
             return [(row.rotation_id, TxtRecord(row.name, row.value)) for row in rows]
+
+    def prune(self, before: datetime) -> int:
+        """Forget rotations that ended before a moment and left nothing behind; return how many."""
+        return prune(self._database, before)
 
     def _select(self, query: sa.Select[Any], **values: str) -> Sequence[Record]:
         with self._database.read() as connection:
@@ -221,6 +223,22 @@ def ending(rotation_id: str, state: State, at: datetime) -> Also:
 def attempted(rotation_id: str, attempts: int) -> Also:
     """One more run works on the rotation."""
     return lambda connection: connection.execute(_ATTEMPTED, {"this": rotation_id, "number": attempts})
+
+
+def ordering(rotation_id: str, url: str) -> Also:
+    """The order under way; empty: none is."""
+    return lambda connection: connection.execute(_ORDERED, {"this": rotation_id, "url": url})
+
+
+def presentation(rotation_id: str, txt: TxtRecord, at: datetime) -> Also:
+    """A TXT value is about to appear."""
+    row = {"rotation_id": rotation_id, "name": txt.name, "value": txt.value, "presented_at": at}
+    return lambda connection: connection.execute(_INSERT_TXT, row)
+
+
+def cleaning(rotation_id: str) -> Also:
+    """Nothing of the rotation is on the device any more."""
+    return lambda connection: connection.execute(_CLEANED, {"this": rotation_id, "gone": True})
 
 
 def removal(rotation_id: str, txt: TxtRecord, at: datetime) -> Also:

@@ -2,7 +2,8 @@
 """Leases: at most one orchestrator works on a device, an HA group or a set of names at a time.
 
 A lease is kept by confirming it, which every journal write of its holder does as well. It ends when it
-is given back, when it runs out, or at once when its owner is seen to be dead on this machine.
+is given back, when it runs out, or at once when its owner is seen to be dead on this machine. It says nothing once
+its owner is gone, and so need not outlive the machine.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ottr.errors import DeviceLeased, JournalError
+from ottr.errors import DeviceLeased, JournalError, LeaseLost
 from ottr.model import Clock, Waiter
 from ottr.state.database import Database
 from ottr.state.schema import lease
@@ -65,7 +66,7 @@ class Leases:
     def take(self, key: str) -> None:
         """Get a lease, also one whose owner is dead or late. Raises DeviceLeased."""
         now = self._clock()
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             held = connection.execute(_LOOK, {"this": key}).one_or_none()
             if held is not None:
                 if held.expires_at > now and not _dead(held):
@@ -74,15 +75,15 @@ class Leases:
             self._insert(connection, key, now)
 
     def confirm(self, connection: sa.Connection, key: str) -> None:
-        """Prolong a lease inside another write. Raises DeviceLeased when it has been lost."""
+        """Prolong a lease inside another write. Raises LeaseLost."""
         mine = {"this": key, "me": self._owner.token, "until": self._clock() + TTL}
         changed = connection.execute(_CONFIRM, mine)
         if changed.rowcount != 1:
-            raise DeviceLeased(f"the lease {key!r} was lost to another orchestrator")
+            raise LeaseLost(f"the lease {key!r} was lost to another orchestrator")
 
     def give_back(self, key: str) -> None:
         """End a lease of ours; no error when it is not ours any more."""
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             connection.execute(_GIVE_BACK, {"this": key, "me": self._owner.token})
 
     def break_open(self, key: str) -> bool:
@@ -135,7 +136,7 @@ class Leases:
     def _beat(self, done: threading.Event, heartbeat_s: float) -> None:
         while not done.wait(heartbeat_s):
             try:
-                with self._database.write() as connection:
+                with self._database.write(durable=False) as connection:
                     mine = lease.c.owner == self._owner.token
                     connection.execute(lease.update().where(mine).values(expires_at=self._clock() + TTL))
             except JournalError:  # the device's own next write meets the same trouble and reports it

@@ -16,6 +16,7 @@ from ottr.state.schema import schedule
 
 _ALL = sa.select(schedule)
 _OF_DEVICE = _ALL.where(schedule.c.device == sa.bindparam("this"))
+_FORGET = schedule.delete().where(schedule.c.device == sa.bindparam("this"))
 
 BACK_OFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
 """Waits after the first, second, ... permanent failure in a row; the last one repeats."""
@@ -58,12 +59,6 @@ class Schedules:
         """What is kept of one device."""
         return self.load(device).get(device, Schedule(device))
 
-    def succeeded(self, device: str) -> None:
-        """Forget failures and the window of the certificate that is gone."""
-        if self.find(device) != Schedule(device):
-            with self._database.write() as connection:
-                connection.execute(schedule.delete().where(schedule.c.device == device))
-
     def failed(self, device: str, error: ErrorReport, quarantine_after: int) -> None:
         """Count a permanent failure: back off, and stop trying after so many in a row."""
         now = self._clock()
@@ -96,6 +91,11 @@ class Schedules:
         none = {"failures": 0, "failure_kind": "", "failure": ""}
         with self._database.write() as connection:
             upsert(connection, schedule, {"device": device}, values, none)
+
+
+def forget(connection: sa.Connection, device: str) -> None:
+    """After a success: no failures, and no window of the certificate that is gone."""
+    connection.execute(_FORGET, {"this": device})
 
 
 def _schedule(row: sa.Row[Any]) -> Schedule:

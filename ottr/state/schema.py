@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-HEAD = "0001"
+HEAD = "0002"
 """Revision of ``migrations/`` that these tables are."""
 
 
@@ -156,4 +156,13 @@ lease = sa.Table(
     sa.Column("host_name", sa.Text, nullable=False),
     sa.Column("taken_at", UtcText, nullable=False),
     sa.Column("expires_at", UtcText, nullable=False),
+)
+
+device = sa.Table(
+    "device",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),  # in the order of the inventory
+    sa.Column("group_names", sa.JSON, nullable=False),
+    sa.Column("variables", sa.JSON, nullable=False),
 )

@@ -27,6 +27,9 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.CRITICAL + 1)
 
 USER_AGENT = f"ottr/{__version__}"
 
+_Pool = urllib3.HTTPConnectionPool | urllib3.ProxyManager
+_ONCE = urllib3.Retry(False, redirect=False)
+
 # At DEBUG it writes down the path of every request, and the path of a webhook is the key to it.
 logging.getLogger("urllib3").setLevel(logging.WARNING)
 
@@ -76,7 +79,7 @@ class HttpClient:
         self._timeout_s = timeout_s
         self._timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
         self._pool_size = pool_size
-        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._pools: dict[str, _Pool] = {}
         self._lock = threading.Lock()
 
     def request(
@@ -85,14 +88,15 @@ class HttpClient:
         """Send one request, once. Raises HttpError when no whole answer comes."""
         origin = _origin(url)
         try:
-            response = self._pool(url).request(
+            pool = self._pool(origin, url)
+            response = pool.urlopen(
                 method,
-                url,
+                url if isinstance(pool, urllib3.ProxyManager) else _target(url),
                 body=body,
                 headers={"User-Agent": USER_AGENT, **(headers or {})},
                 timeout=self._timeout,
-                pool_timeout=self._timeout_s,
-                retries=False,
+                pool_timeout=self._timeout_s,  # type: ignore[arg-type]  # it is handed to a queue, which takes both
+                retries=_ONCE,
                 redirect=False,
             )
         except urllib3.exceptions.SSLError as error:
@@ -108,22 +112,26 @@ class HttpClient:
         """Close the idle connections."""
         with self._lock:
             for pool in self._pools.values():
-                pool.clear()
+                if isinstance(pool, urllib3.ProxyManager):
+                    pool.clear()
+                else:
+                    pool.close()
+            self._pools.clear()
 
-    def _pool(self, url: str) -> urllib3.PoolManager:
+    def _pool(self, origin: str, url: str) -> _Pool:
         """Return the connections to one server, opened the first time; the environment is asked only then."""
-        origin = _origin(url)
         with self._lock:
             if origin not in self._pools:
-                self._pools[origin] = self._open_pool(_proxy(url))
+                self._pools[origin] = self._open_pool(origin, _proxy(url))
             return self._pools[origin]
 
-    def _open_pool(self, proxy: str) -> urllib3.PoolManager:
+    def _open_pool(self, origin: str, proxy: str) -> _Pool:
         context = self._tls_context()
         identity: dict[str, Any] = {"server_hostname": self._server_name or None}
         identity["assert_fingerprint"] = self._fingerprint or None
         if not proxy:
-            return urllib3.PoolManager(maxsize=self._pool_size, block=True, ssl_context=context, **identity)
+            manager = urllib3.PoolManager(maxsize=self._pool_size, block=True, ssl_context=context, **identity)
+            return manager.connection_from_url(origin)
         parts = urlsplit(proxy)
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
         return urllib3.ProxyManager(
@@ -165,6 +173,12 @@ def _origin(url: str) -> str:
     """Scheme, host and port of a URL: what an error may show."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _target(url: str) -> str:
+    """Path and query of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
 
 
 def _proxy(url: str) -> str:

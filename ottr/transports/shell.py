@@ -100,7 +100,7 @@ class RemoteShell:
         try:
             with translated(self.name, "run a script"):
                 self._channel.settimeout(timeout_s)
-                self._channel.sendall(text.encode())
+                self._send(text.encode())
                 stdout = self._read_until(f"\n{mark} ".encode(), deadline)
                 stderr = self._read_stderr_until(f"\n{mark}\n".encode(), deadline)
         except DeviceUnreachable:
@@ -110,6 +110,14 @@ class RemoteShell:
         _, _, body = stdout.partition(f"{mark}\n".encode())
         output, _, status = body.rpartition(f"\n{mark} ".encode())
         return Completed(int(status), output.decode(errors="replace"), stderr.decode(errors="replace"))
+
+    def _send(self, data: bytes) -> None:
+        """A shell that has ended takes nothing; what it printed before, which is read next, says why."""
+        try:
+            self._channel.sendall(data)
+        except OSError:
+            if not self._channel.closed:
+                raise
 
     def _read_until(self, mark: bytes, deadline: float) -> bytes:
         data = bytearray()

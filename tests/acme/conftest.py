@@ -48,6 +48,9 @@ class MemoryLog:
         self.open.append(record)
         self.events.append("presenting")
 
+    def finalizing(self) -> None:
+        """It has no haste: everything is kept at once."""
+
     def removed(self, record: TxtRecord) -> None:
         self.open.remove(record)
         self.events.append("removed")

@@ -52,6 +52,19 @@ def test_the_command_finds_the_variables_of_certbot_and_ours(hook: Callable[[str
     assert expected.items() <= variables.items()
 
 
+def test_a_variable_that_secrets_come_from_is_there_only_when_it_is_handed_over(
+    hook: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EAB_KEY", "of the CA")
+    monkeypatch.setenv("ZONE_KEY", "of the zone")
+    options = {"command": [hook(f"env >{tmp_path}/seen")], "environment": {"ZONE_KEY": Secret("of the zone")}}
+    withheld = frozenset({"EAB_KEY", "ZONE_KEY"})
+    load_solver(SolverSettings("hook", "exec", ("example.com",), options, withheld=withheld)).present(RECORD)
+    seen = (tmp_path / "seen").read_text()
+    assert "ZONE_KEY=of the zone" in seen
+    assert "of the CA" not in seen
+
+
 def test_a_failure_tells_status_and_last_line_without_secrets(hook: Callable[[str], str]) -> None:
     program = hook('echo first >&2; printf "bad token $API_TOKEN\\033[1m\\n\\n" >&2; exit 3')
     solver = build([program], environment={"API_TOKEN": Secret("hid-den"), "EMPTY": Secret("")})
@@ -89,7 +102,7 @@ def test_a_child_left_behind_does_not_hold_the_hook(hook: Callable[[str], str], 
 
 
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DnsError, match=r"the hook .*/missing cannot be started: No such file") as caught:
+    with pytest.raises(DnsError, match=r"the hook .*/missing present .* cannot be started: No such file") as caught:
         build([str(tmp_path / "missing")]).present(RECORD)
     assert "executable" in caught.value.hint
 

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from ottr.errors import AcmeProblem, DeviceRejected, DeviceUnreachable, JournalError, VerificationError
-from ottr.model import Facts, Outcome, SigningRequest, Step
+from ottr.model import Endpoint, Facts, Outcome, SigningRequest, Step
 from ottr.state.journal import State, Status
 from ottr.state.schema import certificate
 from ottr.state.view import load_view
@@ -69,6 +69,14 @@ def test_a_device_without_a_dead_man_timer_is_rotated_all_the_same(world):
     assert not {"arm", "disarm"} & set(world.trouble.acts)
 
 
+@pytest.mark.parametrize(("port", "outcome"), [(443, Outcome.ROTATED), (8443, Outcome.ROLLED_BACK)])
+def test_endpoints_that_only_the_device_knows_are_verified_too(world, port, outcome):
+    world.device.endpoints = lambda: (Endpoint("192.0.2.7", port),)
+    world.device.stale_ports = frozenset({8443})
+    assert world.run().outcome is outcome
+    assert (world.device.bound == "original") is (outcome is Outcome.ROLLED_BACK)
+
+
 def test_nothing_is_installed_that_cannot_be_armed(world):
     world.trouble.happen = raising_at(arm=DeviceRejected("no at, no systemd"))
     result = world.run()
@@ -102,6 +110,36 @@ def test_a_roll_back_that_fails_tells_both_errors(world, failure):
     result = world.run()
     assert result.outcome is Outcome.STRANDED
     assert "serves the old one; then the former certificate could not be bound again" in result.error.message
+
+
+def test_a_human_is_told_every_hint_once_and_the_commands_for_the_device(world):
+    world.trouble.happen = raising_at(
+        verify=VerificationError("serves the old one", hint="look at the service"),
+        rollback=DeviceRejected("no", hint="show jobs id 5"),
+    )
+    hint = world.run().error.hint
+    assert hint.startswith("look at the service; show jobs id 5; `ottr verify web1`")
+    assert "`ottr resume`" in hint
+    assert "`ottr rollback web1`" in hint
+
+    same = DeviceRejected("no", hint="show jobs id 5")
+    world.trouble.happen = raising_at(install=same, rollback=same)
+    world.surroundings().stores.schedules.release("web1")
+    assert world.run().error.hint.count("show jobs id 5") == 1
+
+
+def test_a_held_session_ends_before_the_rotation_does(world):
+    """Who dies with it open leaves a rotation to go on with, and with it somebody who ends the session."""
+    world.device.alive = lambda: True
+    around, open_then = world.surroundings(), []
+
+    @contextmanager
+    def connect(target):
+        yield world.device
+        open_then.append(bool(around.stores.journal.open_rotations("web1")))
+
+    assert world.run(around=replace(around, connect=connect)).outcome is Outcome.ROTATED
+    assert open_then == [True]
 
 
 def test_a_journal_that_fails_only_at_the_roll_back_stops_the_run_with_the_device_put_right(world):

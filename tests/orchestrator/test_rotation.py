@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from dataclasses import replace
 
@@ -73,6 +74,7 @@ def test_a_step_is_made_once_also_by_the_next_process(desk):
     rotation = desk.rotation()
     assert rotation.once(Step.CSR, SigningRequest, lambda: CSR) == CSR
     assert rotation.once(Step.CSR, SigningRequest, never) == CSR
+    rotation.flush()
     assert desk.rotation().once(Step.CSR, SigningRequest, never) == CSR
     assert desk.rotation().written(Step.CSR, SigningRequest) == CSR
     assert desk.journal() == [(Step.CSR, Status.DONE)]
@@ -160,7 +162,10 @@ def test_the_four_facts_become_true_one_after_the_other(desk, world, issued):
     assert facts(desk) == (now, None, None, None)
     assert desk.rotation().order(never) == issued
     rotation.install(lambda: None)
+    world.now += dt.timedelta(seconds=5)  # what is written with the next step is as old as it is
+    rotation.flush()
     assert facts(desk) == (now, now, now, None)
+    world.now = now
     endpoints = [Endpoint("192.0.2.1"), Endpoint("192.0.2.2")]
     rotation.verify(issued, endpoints, lambda: None)
     assert facts(desk) == (now, now, now, now)
@@ -186,13 +191,25 @@ def test_what_is_not_seen_to_be_served_is_not_written_as_served(desk, world, iss
 def test_an_order_is_remembered_by_its_url_and_its_records(desk):
     rotation = desk.rotation()
     assert rotation.order_url() == ""
+    rotation.once(Step.CSR, SigningRequest, lambda: CSR)
     rotation.ordered("https://ca.test/order/1")
-    assert rotation.order_url() == desk.rotation().order_url() == "https://ca.test/order/1"
-    rotation.presenting(TXT)
+    assert rotation.order_url() == "https://ca.test/order/1"
+    rotation.presenting(TXT)  # writes down all before it
+    assert desk.rotation().order_url() == "https://ca.test/order/1"
+    assert desk.rotation().written(Step.CSR, SigningRequest) == CSR
     assert desk.stores.journal.leftover_records("web1") == [(desk.record.id, TXT)]
     rotation.removed(TXT)
-    rotation.once(Step.CSR, SigningRequest, lambda: SigningRequest("x"))  # written with the next step
+    rotation.finalizing()  # of the order nothing is left to write
+    assert desk.stores.journal.leftover_records("web1") == [(desk.record.id, TXT)]
+    rotation.install(lambda: None)
     assert desk.stores.journal.leftover_records("web1") == []
+
+
+def test_an_order_that_needs_no_proof_is_written_down_before_it_is_finalized(desk):
+    rotation = desk.rotation()
+    rotation.ordered("https://ca.test/order/1")
+    rotation.finalizing()
+    assert desk.rotation().order_url() == "https://ca.test/order/1"
 
 
 class BrokenFrom:
@@ -253,6 +270,8 @@ def test_an_install_that_cannot_be_written_ahead_is_not_begun(desk):
 
 def test_an_attempt_needs_the_lease(desk, world):
     desk.stores.leases.give_back(device_key("web1"))
+    rotation = desk.rotation()
+    rotation.once(Step.CSR, SigningRequest, lambda: SigningRequest("x"))
     with pytest.raises(DeviceLeased):
-        desk.rotation().once(Step.CSR, SigningRequest, lambda: SigningRequest("x"))
+        rotation.flush()
     assert desk.stores.journal.find(desk.record.id) == replace(desk.record, attempts=0)

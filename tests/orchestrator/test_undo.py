@@ -198,11 +198,13 @@ def test_a_roll_back_that_the_device_refuses_changes_nothing_in_the_state(world)
 
 
 @pytest.mark.parametrize("act", [roll_back, abandon, orphans])
-def test_nothing_is_done_by_hand_while_another_run_works_on_the_device(world, act):
+@pytest.mark.parametrize("key", ["device:web1", "ha_group:pair"])
+def test_nothing_is_done_by_hand_while_another_run_works_on_the_device_or_its_ha_group(world, act, key):
+    world.target = replace(world.target, device=replace(world.target.device, ha_group="pair"))
     world.run()
     world.advance(minutes=3)
     world.now, now = world.now.replace(year=2027), world.now
-    world.surroundings().stores.leases.take("device:web1")
+    world.surroundings().stores.leases.take(key)
     world.now = now
     world.trouble.acts.clear()
     with pytest.raises(DeviceLeased):

@@ -98,6 +98,7 @@ class MemoryDevice:
         self.bound = "original"
         self.armed = ""
         self.serves_stale = False
+        self.stale_ports: frozenset[int] = frozenset()
         self.problems: tuple[str, ...] = ()
 
     def served(self) -> str:
@@ -186,6 +187,7 @@ class MemoryIssuer:
         self.trouble("present")
         done = self.orders[url]
         if done is None:
+            log.finalizing()
             done = self.orders[url] = self._sign(request)
         self.trouble("issued")
         log.removed(record)
@@ -231,7 +233,7 @@ class MemoryProbe:
 
     def verify(self, endpoints, issued: IssuedCertificate, timeout_s: float) -> None:
         self.trouble("verify")
-        if self.device.served() != issued.leaf_pem:
+        if self.device.served() != issued.leaf_pem or any(each.port in self.device.stale_ports for each in endpoints):
             raise VerificationError("serves something else")
 
     def serves(self, endpoint: Endpoint, leaf: x509.Certificate) -> bool:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ottr.errors import DeviceLeased, DeviceRejected, JournalError
 from ottr.model import KeyType, Step, TxtRecord
-from ottr.state.journal import Entry, Journal, State, Status, device_key, ending
+from ottr.state.journal import Entry, Journal, State, Status, device_key, ending, presentation
 from ottr.state.schema import installation, step
 from tests.state.book import DEVICE, NOW, ROUTE, Clock, Process
 
@@ -32,6 +32,10 @@ def process(database, clock) -> Process:
 @pytest.fixture
 def another(open_database, clock) -> Process:
     return Process(open_database(), clock, "b")
+
+
+def present(process, record, txt) -> None:
+    process.journal.append(record, [], [presentation(record.id, txt, NOW)])
 
 
 def test_a_rotation_is_found_again_as_it_was_begun(process, another):
@@ -119,9 +123,9 @@ def test_history_is_oldest_first_and_of_one_device(process, clock):
 
 def test_records_left_over_are_remembered_until_they_are_gone(process, another):
     record = process.begin()
-    process.journal.presenting(record, TXT)
-    process.journal.presenting(record, TXT)  # presented again by a later run
-    process.journal.presenting(record, replace(TXT, value="other"))
+    present(process, record, TXT)
+    present(process, record, TXT)  # presented again by a later run
+    present(process, record, replace(TXT, value="other"))
     assert set(another.journal.leftover_records("web1")) == {(record.id, TXT), (record.id, replace(TXT, value="other"))}
     assert another.journal.leftover_records("web2") == []
     process.journal.removed(record.id, TXT)
@@ -132,7 +136,7 @@ WRITES = {
     "begin": lambda process, record: process.journal.begin(DEVICE, ROUTE, "forced"),
     "append": lambda process, record: process.journal.append(record, [Entry(Step.CSR, Status.DONE, NOW)]),
     "update": lambda process, record: process.journal.update(record, attempts=9),
-    "presenting": lambda process, record: process.journal.presenting(record, TXT),
+    "presentation": lambda process, record: present(process, record, TXT),
 }
 
 
@@ -161,7 +165,7 @@ def test_no_write_of_a_process_that_has_lost_the_lease_is_taken(process, another
 def test_a_value_that_is_gone_is_written_down_whoever_has_the_lease(process, another, clock):
     """It is a fact of the zone, and the next holder would only look for it again."""
     record = process.begin()
-    process.journal.presenting(record, TXT)
+    present(process, record, TXT)
     clock.advance(seconds=121)
     another.leases.take(device_key("web1"))
     process.journal.removed(record.id, TXT)

@@ -8,7 +8,7 @@ import datetime as dt
 import pytest
 
 from ottr.errors import AcmeProblem
-from ottr.state.schedules import BACK_OFF, Schedule
+from ottr.state.schedules import BACK_OFF, Schedule, forget
 from ottr.state.view import load_view
 from tests.state.book import NOW, Clock, Process
 from tests.unit.authority import Authority
@@ -22,10 +22,15 @@ def process(database) -> Process:
     return Process(database, Clock())
 
 
+def succeed(process, device) -> None:
+    with process.database.write() as connection:
+        forget(connection, device)
+
+
 def test_nothing_is_kept_of_a_device_that_never_failed(process):
     assert process.schedules.find("web1") == Schedule("web1")
     assert process.schedules.load() == {}
-    process.schedules.succeeded("web1")
+    succeed(process, "web1")
     assert process.schedules.load() == {}
 
 
@@ -44,7 +49,7 @@ def test_failures_in_a_row_wait_longer_and_longer_and_end_in_quarantine(process)
 def test_success_forgets_all(process):
     process.schedules.failed("web1", ERROR, 1)
     process.schedules.defer("web2", NOW)
-    process.schedules.succeeded("web1")
+    succeed(process, "web1")
     assert process.schedules.load() == {"web2": Schedule("web2", not_before=NOW)}
 
 

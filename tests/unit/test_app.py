@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ from ottr.app import App, Options, utc_now
 from ottr.errors import JournalError, SettingsError
 from ottr.inventory.options import InventoryOptions
 from ottr.model import Device, Route
+from ottr.notify import Event, EventKind
 from ottr.orchestrator.target import Target
 from ottr.service import Selection
 from tests.unit.authority import Authority
@@ -72,6 +75,25 @@ def app(folder: Path) -> Iterator[App]:
 def staged(folder: Path, text: str) -> App:
     (folder / "ottr.yaml").write_text(text)
     return build(folder, staging=True)
+
+
+def test_commands_of_the_operators_do_not_get_what_secrets_come_from(folder: Path) -> None:
+    show = [sys.executable, "-c", "import os, sys; print(*os.environ, file=open(sys.argv[1], 'w'))"]
+    (folder / "ottr.yaml").write_text(
+        f"{SETTINGS.replace('svc', 'svc, password: {env: LOGIN}')}notify: {json.dumps({'command': [*show, 'told']})}\n"
+    )
+    environment = {"HOME": str(folder), "LOGIN": "hunter2", "OTHER": "x"}
+    sources = InventoryOptions(sources=(str(folder / "hosts.yml"),))
+    app = App(Options(folder / "ottr.yaml", sources), environment)
+    try:
+        app.notifier.notify(Event(EventKind.SUMMARY, utc_now(), "run", ()))
+        app.surround().hooks.before(Target(DEVICE, Route("linux_ssh", "ca", before=((*show, "hooked"),))))
+    finally:
+        app.close()
+    for name in ("told", "hooked"):
+        seen = (folder / name).read_text().split()
+        assert "OTHER" in seen
+        assert "LOGIN" not in seen
 
 
 def test_now_is_aware_utc():

@@ -141,7 +141,10 @@ def test_giving_up_is_a_warning_without_the_url(caplog: pytest.LogCaptureFixture
         told.notify(Event(EventKind.FAILED, AT, "run1", (STRANDED,)))
     assert len(hook.requests) == asked
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "ottr.notify"]
-    assert warning == f"notify.webhook: nobody was told of failed: the server answered {status}"
+    assert warning == (
+        f"notify.webhook: nobody was told of failed: the server answered {status}; "
+        "further failures are left to the summary"
+    )
     assert "hunter2" not in caplog.text
 
 
@@ -154,6 +157,17 @@ def test_no_server_at_all_is_a_warning_without_the_url(caplog: pytest.LogCapture
     assert len(waits) == 2
     assert "notify.webhook: nobody was told of failed: " in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_a_server_that_is_gone_is_not_asked_for_every_device_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    failed, back = Event(EventKind.FAILED, AT, "run1", (STRANDED,)), Event(EventKind.FAILED, AT, "run2", (STRANDED,))
+    with serve([404, 404, 200]) as hook, notifier(hook, []) as told, caplog.at_level(logging.WARNING):
+        for event in (failed, failed, failed, Event(EventKind.STRANDED, AT, "run1", (STRANDED,)), failed):
+            told.notify(event)
+        told.notify(Event(EventKind.SUMMARY, AT, "run1", RESULTS))
+        told.notify(back)
+    assert [body["event"] for _, _, body in hook.requests] == ["failed", "stranded", "summary", "failed"]
+    assert len(caplog.messages) == 2
 
 
 def test_one_channel_that_fails_does_not_keep_the_other_from_telling(caplog: pytest.LogCaptureFixture) -> None:
@@ -180,4 +194,6 @@ def test_a_mistake_of_a_channel_does_not_stop_the_run_it_tells_of(caplog: pytest
         ChannelNotifier((_Broken(),), frozenset({"failed"}), render).notify(
             Event(EventKind.FAILED, AT, "run1", (STRANDED,))
         )
-    assert caplog.messages == ["notify.broken: nobody was told of failed: AttributeError"]
+    assert caplog.messages == [
+        "notify.broken: nobody was told of failed: AttributeError; further failures are not told of"
+    ]

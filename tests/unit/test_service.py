@@ -218,6 +218,20 @@ def test_explain_of_a_host_that_is_not_there_is_an_error(fleet):
         fleet.service().explain("z")
 
 
+@pytest.mark.parametrize(("keep_s", "left"), [(365 * 86400.0, 2), (None, 5)])
+def test_the_end_of_a_run_forgets_what_is_long_over(fleet, keep_s, left):
+    settings = replace(fleet.world.surroundings().settings, keep_history_s=keep_s)
+    fleet.adapt = lambda around: replace(around, settings=settings)
+    for _ in range(4):
+        fleet.rotate("a", forced=True)
+    fleet.world.advance(days=366)
+    before = fleet.service().history("a")
+    fleet.rotate("a", forced=True)
+    history = fleet.service().history("a")
+    # Besides the new one that which `rollback` goes back to, though it is as old.
+    assert [record.id for record, _ in history[:-1]] == [record.id for record, _ in before[-left + 1 :]]
+
+
 def test_history_has_the_steps_of_every_rotation(fleet):
     fleet.rotate("a")
     fleet.rotate("a", forced=True)

@@ -65,6 +65,7 @@ rotation:
   short_lifetime: 2w
   quarantine_after: 3
   retry_install: 2
+  keep_history: 30d
   windows: ["Sat,Sun 22:00-04:00 Europe/Berlin"]
   freezes:
     - {start: 2026-12-20, end: 2027-01-06, reason: year's end}
@@ -145,6 +146,7 @@ def test_the_rest_of_the_settings(folder: Path) -> None:
     rotation = settings.rotation
     assert (rotation.forks, rotation.renew_fraction, rotation.renew_fraction_short) == (8, 2 / 3, 0.4)
     assert (rotation.short_lifetime_s, rotation.quarantine_after, rotation.retry_install) == (14 * 86400.0, 3, 2)
+    assert rotation.keep_history_s == 30 * 86400.0
     assert rotation.windows == ("Sat,Sun 22:00-04:00 Europe/Berlin",)
     assert rotation.freezes == (
         Freeze("2026-12-20T00:00:00+00:00", "2027-01-07T00:00:00+00:00", "year's end"),
@@ -153,6 +155,8 @@ def test_the_rest_of_the_settings(folder: Path) -> None:
     assert settings.notify.command == ("notify-somebody", "--loud", "two words")
     assert settings.notify.webhook == Secret("https://hooks.example.com/key")
     assert settings.notify.on == {"stranded"}
+    assert settings.withheld == {"EAB", "SUDO", "HOOK"}
+    assert {solver.withheld for solver in settings.solvers} == {settings.withheld}
 
 
 def test_no_file_at_all_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +171,10 @@ def test_no_file_at_all_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.M
 def test_an_empty_file_and_empty_sections_give_the_defaults(folder: Path) -> None:
     empty = load(folder, "# nothing\n")
     assert load(folder, "issuers:\nsolvers:\nrotation:\nstate:\ninventory:\n") == empty
+
+
+def test_history_can_be_kept_for_ever(folder: Path) -> None:
+    assert load(folder, "rotation: {keep_history: forever}").rotation.keep_history_s is None
 
 
 def test_as_a_service_the_state_lives_in_var(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
