@@ -11,7 +11,7 @@ from ottr.errors import CredentialsError
 from ottr.files.credentials import complete_credentials
 from ottr.inventory import HostSecrets, Inventory, InventoryHost
 from ottr.inventory.credentials import build_credentials
-from ottr.model import Credentials, Device
+from ottr.model import Credentials, Device, Secret
 from ottr.settings import CredentialSource
 
 
@@ -30,16 +30,19 @@ class Logins:
         self._known_hosts = known_hosts
         self._environment = environment
         self._batch: Mapping[str, tuple[InventoryHost, HostSecrets]] = {}
+        self._kept: dict[str, dict[str, Secret]] = {}
 
     def prepare(self, hosts: Sequence[InventoryHost]) -> None:
         """Look up the secrets of these hosts and forget those of the batch before. Raises InventoryError."""
         secrets = self._inventory.secrets([host for host in hosts if host.secret_names])
         self._batch = {host.name: (host, secrets.get(host.name, HostSecrets())) for host in hosts}
+        self._kept = {host.name: {} for host in hosts}
 
     def of(self, device: Device) -> Credentials:
         """How to log in to a device of the batch. Raises CredentialsError."""
         if device.name not in self._batch:
             raise CredentialsError(f"{device.name}: no login was looked up for it")
         host, secrets = self._batch[device.name]
-        credentials = replace(build_credentials(host, secrets), known_hosts=self._known_hosts)
+        kept = self._kept[device.name]
+        credentials = replace(build_credentials(host, secrets), known_hosts=self._known_hosts, kept=kept)
         return complete_credentials(credentials, device, self._sources, self._environment)

@@ -7,7 +7,7 @@ leading zeros; fingerprints are SHA-256 over the DER in lower-case hex; names ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -126,6 +126,8 @@ class Credentials:
     become_password: Secret | None = None
     known_hosts: tuple[Path, ...] = ()
     """Files with the SSH host keys that are trusted; empty: those of the user and of the system."""
+    kept: MutableMapping[str, Secret] | None = field(default=None, compare=False, repr=False)
+    """Where a driver keeps what a login gave it, such as an API key, for its other sessions of the same run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,21 @@ def test_key_travels_in_header_from_9_0(version):
         assert site.requests().count("keygen") == 1
 
 
+def test_one_key_serves_all_sessions_of_a_run():
+    with run_site() as site:
+        secret = Secret(site.simulator.password)
+        credentials = Credentials(username=site.simulator.username, password=secret, kept={})
+        for _ in range(3):
+            with connect(site.device(), site.options, credentials) as driver:
+                driver.inspect()
+        assert site.requests().count("keygen") == 1
+        site.simulator.faults.arm("token_expires", times=1)
+        with connect(site.device(), site.options, credentials) as driver:
+            driver.inspect()
+        assert site.requests().count("keygen") == 2
+        assert "api_key" not in repr(credentials)
+
+
 @pytest.mark.parametrize("claimed", ["", "10.2.4"])
 def test_inventory_may_be_wrong_about_the_release(claimed):
     with (

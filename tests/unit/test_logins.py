@@ -45,6 +45,18 @@ def logins(*sources: CredentialSource) -> tuple[Logins, Inventory]:
     return Logins(inventory, sources, (Path("/known"),), {"PASSWORD": "of the environment"}), inventory
 
 
+def test_what_a_login_gave_is_kept_for_a_device_until_the_next_batch():
+    book, _ = logins()
+    book.prepare([WEB1, WEB2])
+    first = book.of(device("web1"))
+    assert first.kept == {}
+    first.kept["api_key"] = Secret("of a login")
+    assert book.of(device("web1")).kept == {"api_key": Secret("of a login")}
+    assert book.of(device("web2")).kept == {}
+    book.prepare([WEB1])
+    assert book.of(device("web1")).kept == {}
+
+
 def test_the_inventory_goes_first_and_ottr_yaml_fills_in_what_it_leaves_open():
     source = CredentialSource(
         "linux",

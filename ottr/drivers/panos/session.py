@@ -41,7 +41,8 @@ def open_device(
     wire = _open_wire(device, parsed, pin)
     try:
         header = _parse_version(device.os_version) >= _KEY_IN_HEADER
-        xapi = Xapi(wire, credentials.username, credentials.password, key_in_header=header)
+        login = (credentials.username, credentials.password)
+        xapi = Xapi(wire, *login, key_in_header=header, kept=credentials.kept)
         client = Client(device.name, xapi, parsed.template)
         version = _fetch_version(client, xapi)
         xapi.key_in_header = _parse_version(version) >= _KEY_IN_HEADER

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
@@ -19,6 +19,7 @@ from ottr.transports.http import HttpResponse, encode_multipart
 
 _FORM = "application/x-www-form-urlencoded"
 _SESSION_TIMED_OUT = "22"
+_KEPT = "api_key"
 
 
 class _Answer:
@@ -35,16 +36,29 @@ class _Answer:
 
 
 class Xapi(PanXapi):  # type: ignore[misc]
-    """One login. ``key_in_header`` is for 9.0 and later; else the key goes in the form, never in a URL."""
+    """One login. ``key_in_header`` is for 9.0 and later; else the key goes in the form, never in a URL.
 
-    def __init__(self, wire: Wire, username: str, password: Secret, *, key_in_header: bool) -> None:
+    ``kept`` has the API key of another session of this run, or gets the one of this session.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        username: str,
+        password: Secret,
+        *,
+        key_in_header: bool,
+        kept: MutableMapping[str, Secret] | None = None,
+    ) -> None:
         # Not the library's own constructor: that reads ~/.panrc, where a key or a target of other work may stand.
         self._log = logging.getLogger(__name__).log
         self._wire = wire
         self._password = password
         self.key_in_header = key_in_header
         self.api_username, self.api_password = username, None
-        self.api_key: str | None = None
+        self._kept = {} if kept is None else kept
+        former = self._kept.get(_KEPT)
+        self.api_key: str | None = former.reveal() if former else None
         self.serial: str | None = None
         self._legacy_api = False
 
@@ -63,7 +77,7 @@ class Xapi(PanXapi):  # type: ignore[misc]
             raise AuthenticationFailed(
                 f"{self._wire.name} refused the login of {self.api_username}", hint=messages.LOGIN_HINT
             )
-        self.api_key = key
+        self.api_key, self._kept[_KEPT] = key, Secret(key)
         return key
 
     def upload(self, fields: Mapping[str, str], file_name: str, content: bytes) -> None:
