@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import ssl
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -31,6 +30,7 @@ from ottr.ca.settings import CaSettings
 from ottr.ca.web import build_acme_route, build_app
 from ottr.errors import AuthorityError
 
+_LOG = logging.getLogger(__name__)
 _LIFETIME_S = 7 * 86400.0
 _KEEP_ALIVE_S = 75
 _LOOK_S = 60.0
@@ -73,7 +73,7 @@ def read_server_settings(settings: CaSettings) -> ServerSettings:
 class OwnCertificate:
     """A TLS context with a certificate that the CA issues to its own server; made anew at half its life.
 
-    The key is never stored; it is in a file that is removed at once because Python's ``ssl`` reads keys from files.
+    The key is never stored. Linux only, since Python's ``ssl`` reads keys from files.
     """
 
     def __init__(self, authority: Authority, names: Sequence[str]) -> None:
@@ -164,17 +164,21 @@ def _open_tls(authority: Authority, settings: ServerSettings, acme_url: str, sta
 
 def _keep_fresh(own: OwnCertificate, stopped: threading.Event) -> None:
     while not stopped.wait(_LOOK_S):
-        own.renew()
+        try:
+            own.renew()
+        except AuthorityError as error:  # half its life is left to try again in
+            _LOG.error("the server's own certificate cannot be renewed now: %s", error)
 
 
 def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
-    descriptor, name = tempfile.mkstemp()  # mode 600
+    """From memory that has a file's name, so that no disk ever has the key, even when the process dies here."""
+    descriptor = os.memfd_create("ottr-ca")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
             file.write(pem)
-        context.load_cert_chain(name)
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     finally:
-        Path(name).unlink()
+        os.close(descriptor)
 
 
 def _find_directory(settings: ServerSettings, acme_url: str, port: int) -> str:
