@@ -79,6 +79,7 @@ def run_postgresql(address: str, port: int = 5432) -> Iterator[Postgresql]:
             command,
             log=folder / "postgresql.log",
             listens=[(address, port)],
+            announces="ready to accept connections",
             folder=folder,
             user=user,
             stop_signal=signal.SIGQUIT,  # immediate shutdown: nothing here is worth a checkpoint

@@ -31,7 +31,8 @@ def find_program(name: str) -> str:
 class Process:
     """One child in the foreground; its output is kept in ``log``.
 
-    It is ready when the file ``ready`` exists and every address and port of ``listens`` answers.
+    It is ready when the file ``ready`` exists, every address and port of ``listens`` answers, and its output has
+    ``announces``: for servers that listen while they still refuse their work.
     It is in a process group of its own, so that Ctrl-C on a terminal reaches us and not the servers, and it gets
     ``stop_signal`` when the thread that started it ends: start from a thread that lives as long as the lab.
     """
@@ -43,6 +44,7 @@ class Process:
         log: Path,
         listens: Sequence[tuple[str, int]] = (),
         ready: Path | None = None,
+        announces: str = "",
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
         user: str = "",
@@ -54,6 +56,8 @@ class Process:
         self.log = log
         self.listens = tuple(listens)
         self._ready = ready
+        self._announces = announces.encode()
+        self._log_start = 0
         self._environment = {**os.environ, **(environment or {})}
         self._folder = folder
         self._user = user
@@ -86,6 +90,7 @@ class Process:
         if self._child is not None:
             raise LabError(f"{self.argv[0]} is running already")
         with self.log.open("ab") as log:
+            self._log_start = log.tell()
             self._child = subprocess.Popen(
                 [*_die_with_parent(self._stop_signal, self._user), find_program(self.argv[0]), *self.argv[1:]],
                 stdin=subprocess.DEVNULL,
@@ -143,7 +148,15 @@ class Process:
         self.__enter__()
 
     def _answers(self) -> bool:
-        return (self._ready is None or self._ready.exists()) and all(map(_is_open, self.listens))
+        written = self._ready is None or self._ready.exists()
+        return written and all(map(_is_open, self.listens)) and self._has_announced()
+
+    def _has_announced(self) -> bool:
+        if not self._announces:
+            return True
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return self._announces in log.read()
 
     def _log_end(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]

@@ -106,6 +106,19 @@ def test_a_server_that_never_answers_is_reported_and_ended(tmp_path: Path) -> No
     assert not runs(pid)
 
 
+def test_what_a_server_announced_before_its_restart_does_not_count(tmp_path: Path) -> None:
+    """A server may listen while it still refuses its work, as PostgreSQL does: only its words say when it is ready."""
+    says_it_once = "test -e again || { touch again; echo ready for work; }; exec sleep 1000"
+    process = Process(
+        ("sh", "-c", says_it_once), log=tmp_path / "log", folder=tmp_path, announces="ready for work", stop_timeout_s=2
+    )
+    with process:
+        process.stop()
+        process.start()
+        with pytest.raises(LabError, match="is not ready"):
+            process.wait_ready(timeout_s=0.1)
+
+
 def test_a_server_that_will_not_end_is_killed(tmp_path: Path) -> None:
     stubborn = "trap '' TERM; touch ready; while :; do sleep 1000; done"
     process = Process(
