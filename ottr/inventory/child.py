@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 import ottr
 from ottr.errors import InventoryError
 
-PROGRAM: Final = Path(ottr.__file__).parent.parent / "ansible_collections/ottr/pki/scripts/read_inventory.py"
+PROGRAM: Final = Path(ottr.__file__).parent.parent / "ansible_collections/ottr/pki/scripts/read_inventory"
 
 _END_WAIT_S: Final = 5.0
 
