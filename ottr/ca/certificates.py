@@ -16,19 +16,25 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ottr.ca.keys import encode_public_key
 from ottr.ca.model import AuditEvent, Certificate, Names, Reason, Revoked, Status, StatusChange
 from ottr.ca.schema import certificate, event, status_change
+from ottr.ca.statements import Statement, insert
 from ottr.errors import UnknownCertificate
 
 _PAGE = 1000
 # Made once: building a statement costs more than running it.
-_INSERT = certificate.insert().returning(certificate.c.id)
-_INSERT_EVENT = event.insert()
-_FIND = certificate.select().where(
-    certificate.c.serial == sa.bindparam("one_serial"), certificate.c.issuer_id == sa.bindparam("one_issuer")
+_INSERT = insert(certificate, "id")
+_INSERT_EVENT = insert(event, "id")
+_COLUMNS = tuple(certificate.c.keys())
+_FIND = Statement(
+    certificate.select().where(
+        certificate.c.serial == sa.bindparam("one_serial"), certificate.c.issuer_id == sa.bindparam("one_issuer")
+    )
 )
-_COMPROMISED = sa.select(certificate.c.id).where(
-    certificate.c.spki_sha256 == sa.bindparam("spki"),
-    certificate.c.revoked_at.is_not(None),
-    certificate.c.reason == Reason.KEY_COMPROMISE.value,
+_COMPROMISED = Statement(
+    sa.select(certificate.c.id).where(
+        certificate.c.spki_sha256 == sa.bindparam("spki"),
+        certificate.c.revoked_at.is_not(None),
+        certificate.c.reason == Reason.KEY_COMPROMISE.value,
+    )
 )
 
 
@@ -48,33 +54,43 @@ class Entry:
 
 def insert_certificate(connection: sa.Connection, leaf: x509.Certificate, entry: Entry) -> Certificate:
     """Record a certificate. Raises StoreError when the issuer has used the serial already."""
-    der = leaf.public_bytes(Encoding.DER)
     row: dict[str, Any] = {
+        **describe_leaf(leaf),
         "issuer_id": entry.issuer_id,
         "serial": format(leaf.serial_number, "x"),
         "status": Status.VALID.value,
-        "not_before": leaf.not_valid_before_utc,
-        "not_after": leaf.not_valid_after_utc,
         "issued_at": entry.issued_at,
         "profile": entry.profile,
-        "subject": leaf.subject.rfc4514_string(),
         "names": {kind: list(values) for kind, values in asdict(entry.names).items() if values},
         "requester": entry.requester,
         "key_id": entry.key_id,
         "subject_issuer_id": entry.subject_issuer_id,
         "auto_renew": entry.auto_renew,
+        "revoked_at": None,
+        "reason": None,
+        "replaced_by": None,
+    }
+    [[row_id]] = _INSERT.fetch(connection, row)
+    return build_certificate_row({"id": row_id, **row})
+
+
+def describe_leaf(leaf: x509.Certificate) -> dict[str, Any]:
+    """What a row says of the certificate that the certificate says itself."""
+    der = leaf.public_bytes(Encoding.DER)
+    return {
+        "subject": leaf.subject.rfc4514_string(),
+        "not_before": leaf.not_valid_before_utc,
+        "not_after": leaf.not_valid_after_utc,
         "spki_sha256": hashlib.sha256(encode_public_key(leaf.public_key())).hexdigest(),  # type: ignore[arg-type]
         "sha256": hashlib.sha256(der).hexdigest(),
         "der": der,
     }
-    row_id = connection.execute(_INSERT, row).scalar_one()
-    return build_certificate_row({"id": row_id, "revoked_at": None, "reason": None, "replaced_by": None, **row})
 
 
 def find_certificate(connection: sa.Connection, issuer_id: str, serial: str) -> Certificate | None:
     """Return the certificate of an issuer and serial (hex), None when the issuer never used it."""
-    row = connection.execute(_FIND, {"one_serial": serial, "one_issuer": issuer_id}).one_or_none()
-    return None if row is None else build_certificate_row(row._mapping)
+    row = _FIND.fetch_one(connection, {"one_serial": serial, "one_issuer": issuer_id})
+    return None if row is None else build_certificate_row(dict(zip(_COLUMNS, row, strict=True)))
 
 
 def get_certificate(connection: sa.Connection, certificate_id: int) -> Certificate:
@@ -129,13 +145,13 @@ def find_last_change(connection: sa.Connection, issuer_id: str) -> int:
 
 def is_compromised(connection: sa.Connection, spki_sha256: str) -> bool:
     """Whether a certificate of a key was revoked because the key is known to others."""
-    return connection.execute(_COMPROMISED, {"spki": spki_sha256}).first() is not None
+    return _COMPROMISED.fetch_one(connection, {"spki": spki_sha256}) is not None
 
 
 def record_event(connection: sa.Connection, at: datetime, audit: AuditEvent) -> None:
     """Write down what is done, in the transaction that does it."""
     values = {"at": at, "kind": audit.kind, "actor": audit.actor, "issuer_id": audit.issuer_id}
-    connection.execute(_INSERT_EVENT, {**values, "serial": audit.serial, "detail": dict(audit.detail)})
+    _INSERT_EVENT.fetch(connection, {**values, "serial": audit.serial, "detail": dict(audit.detail)})
 
 
 def refuse_unknown(serial: str) -> UnknownCertificate:

@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from ottr.ca.keys import PublicKey, judge_key
 from ottr.ca.model import Names
 from ottr.ca.names import read_san
-from ottr.errors import RequestRefused
+from ottr.errors import NameRefused, RequestRefused
 
 MOST_BYTES = 64 * 1024
 _WEAK = frozenset({"md5", "sha1"})
@@ -48,6 +48,8 @@ def parse_csr(csr: bytes) -> Request:
     try:
         parsed = (x509.load_pem_x509_csr if b"-----BEGIN" in csr else x509.load_der_x509_csr)(csr)
         return _read(parsed)
+    except x509.UnsupportedGeneralNameType as error:
+        raise NameRefused("the CSR asks for a name of a kind that is not signed") from error
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         raise RequestRefused("the CSR cannot be read") from error
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -29,9 +31,12 @@ class Database:
     def __init__(self, url: str, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self._url = _parse_url(url)
         self._sqlite = self._url.get_backend_name() == "sqlite"
+        self._idle: deque[sa.Connection] = deque()
         self._writing: AbstractContextManager[Any] = threading.Lock() if self._sqlite else nullcontext()
+        self._errors: tuple[type[BaseException], ...] = (sa.exc.SQLAlchemyError,)
         with self._translated():
             self._engine = self._create_engine(busy_timeout_s)
+        self._errors = (sa.exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)  # see ``statements``
         try:
             self.ensure("core", schema.VERSION, schema.metadata)
         except BaseException:
@@ -39,17 +44,26 @@ class Database:
             raise
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """A transaction that is committed, durably, when the block ends well."""
-        with self._translated(), self._writing, self._engine.connect() as connection:
-            writing = connection.execution_options(ottr_begin="BEGIN IMMEDIATE")
-            with writing.begin():
-                yield writing
+    def write(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+        """A transaction that is committed when the block ends well.
+
+        Durably, that is to the disk, unless what it says may be lost when the machine itself dies, not only the
+        process (SQLite alone makes a difference).
+        """
+        with self._translated(), self._writing, self._lend() as connection:
+            if self._sqlite:
+                driver = _driver(connection)
+                driver.execute("PRAGMA synchronous=FULL" if durable else "PRAGMA synchronous=NORMAL")
+                driver.execute("BEGIN IMMEDIATE")
+            yield connection
+            _end(connection, "commit")
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that only reads, all of it from one state of the database."""
-        with self._translated(), self._engine.connect() as connection:
+        with self._translated(), self._lend() as connection:
+            if self._sqlite:
+                _driver(connection).execute("BEGIN")
             yield connection
 
     def ensure(self, name: str, version: int, metadata: sa.MetaData) -> None:
@@ -64,14 +78,52 @@ class Database:
                 hint="use the version of Ottr that made them, or a newer one",
             )
 
+    def open_commit_counter(self) -> CommitCounter | None:
+        """SQLite: a connection that only counts commits. None elsewhere: asking costs as much as any query there."""
+        if not self._sqlite:
+            return None
+        with self._translated():
+            lent = self._engine.raw_connection()
+            connection = lent.driver_connection
+            lent.detach()
+        return CommitCounter(connection, self.place)
+
     def close(self) -> None:
         """Give back the connections."""
+        while self._idle:
+            self._idle.pop().close()
         self._engine.dispose()
+
+    @property
+    def is_local(self) -> bool:
+        """A file, of which reading waits for nobody."""
+        return self._sqlite
 
     @property
     def place(self) -> str:
         """Where the database is, without its password."""
         return self._url.set(query={}).render_as_string(hide_password=True)
+
+    @contextmanager
+    def _lend(self) -> Iterator[sa.Connection]:
+        """A connection. Those of SQLite are kept at hand: the pool's way costs more than what is asked over them."""
+        connection = self._take()
+        try:
+            yield connection
+            _end(connection, "rollback")
+        except BaseException:
+            connection.close()
+            raise
+        if self._sqlite:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _take(self) -> sa.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._engine.connect()
 
     def _create(self, name: str, version: int, metadata: sa.MetaData) -> int:
         with self.write() as connection:
@@ -96,9 +148,31 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sa.exc.SQLAlchemyError as error:
+        except self._errors as error:
             cause = str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0]
             raise StoreError(f"the CA's database {self.place}: {cause}", hint=_hint(cause)) from error
+
+
+class CommitCounter:
+    """Tells, in two microseconds, whether another connection has committed since one asked last.
+
+    For one thread at a time. Call ``close`` at the end.
+    """
+
+    def __init__(self, connection: Any, place: str) -> None:
+        self._connection = connection
+        self._place = place
+
+    def read(self) -> int:
+        """A number that is another one after a commit (SQLite's ``data_version``). Raises StoreError."""
+        try:
+            return int(self._connection.execute("PRAGMA data_version").fetchall()[0][0])
+        except sqlite3.Error as error:
+            raise StoreError(f"the CA's database {self._place}: {error}", hint=_hint(str(error))) from error
+
+    def close(self) -> None:
+        """Give back the connection."""
+        self._connection.close()
 
 
 def _find_version(connection: sa.Connection, name: str) -> int | None:
@@ -114,6 +188,8 @@ def _parse_url(url: str) -> sa.URL:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         parsed = sa.URL.create("unknown")
+    if parsed.get_backend_name() == "postgresql" and "@" in f"{parsed.host}{parsed.database}":
+        parsed = sa.URL.create("unknown")  # what is behind an @ of the password would be shown as a host
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql") or (backend == "sqlite" and parsed.database in (None, "", ":memory:")):
         raise StoreError(
@@ -141,7 +217,19 @@ def _tune_sqlite(connection: Any, record: Any) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("ottr_begin", "BEGIN"))
+    driver = _driver(connection)
+    if not driver.in_transaction:  # read() and write() have begun already
+        driver.execute("BEGIN")
+
+
+def _driver(connection: sa.Connection) -> Any:
+    """The driver's own connection."""
+    return connection.connection.driver_connection
+
+
+def _end(connection: sa.Connection, how: str) -> None:
+    """Commit or roll back, whether SQLAlchemy has noticed the transaction or not (see ``statements``)."""
+    getattr(connection if connection.in_transaction() else _driver(connection), how)()
 
 
 def _hint(cause: str) -> str:

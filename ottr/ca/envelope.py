@@ -12,6 +12,7 @@ import base64
 import json
 import secrets
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -71,13 +72,15 @@ def choose_derivation(kdf: Kdf) -> Derivation:
 
 
 class Passphrase:
-    """A passphrase and the keys derived from it, each derived once in a process. Never shown."""
+    """A passphrase and the keys derived from it, each derived once in a process. Never shown.
 
-    def __init__(self, passphrase: bytes, kdf: Kdf = Kdf.ARGON2ID) -> None:
-        if not passphrase:
-            raise KeyUnavailable("the passphrase of the CA's keys is empty")
-        self._passphrase = passphrase
+    Given as what asks for it, it is asked for once, when a key is needed first.
+    """
+
+    def __init__(self, passphrase: bytes | Callable[[], bytes], kdf: Kdf = Kdf.ARGON2ID) -> None:
+        self._passphrase = passphrase if callable(passphrase) else _refuse_empty(passphrase)
         self._kdf = kdf
+        self._asking = threading.Lock()
         self._derived: dict[Derivation, bytes] = {}
         self._own: Derivation | None = None
         self._lock = threading.Lock()
@@ -89,8 +92,11 @@ class Passphrase:
             return next(iter(self._derived), None) or self._choose()
 
     def reveal(self) -> bytes:
-        """The passphrase itself: a token's PIN."""
-        return self._passphrase
+        """The passphrase itself: a token's PIN. Raises KeyUnavailable when it must be asked for and there is none."""
+        with self._asking:
+            if callable(self._passphrase):
+                self._passphrase = _refuse_empty(self._passphrase())
+            return self._passphrase
 
     def _choose(self) -> Derivation:
         self._own = self._own or choose_derivation(self._kdf)
@@ -100,8 +106,14 @@ class Passphrase:
         """The KEK under a derivation."""
         with self._lock:
             if derivation not in self._derived:
-                self._derived[derivation] = derivation.derive(self._passphrase)
+                self._derived[derivation] = derivation.derive(self.reveal())
             return self._derived[derivation]
+
+
+def _refuse_empty(passphrase: bytes) -> bytes:
+    if not passphrase:
+        raise KeyUnavailable("the passphrase of the CA's keys is empty")
+    return passphrase
 
 
 def seal(secret: bytes, name: str, passphrase: Passphrase) -> str:

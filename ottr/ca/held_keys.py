@@ -15,6 +15,7 @@ from ottr.ca import envelope
 from ottr.ca.envelope import Passphrase
 from ottr.ca.keys import PrivateKey, PublicKey, encode_private_key, encode_public_key, judge_key, parse_private_key
 from ottr.ca.schema import held_key
+from ottr.ca.sealed_rows import rewrap_rows
 from ottr.errors import UnknownCertificate
 
 
@@ -65,12 +66,7 @@ def list_keys(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Iter
 
 def rewrap_keys(connection: sa.Connection, old: Passphrase, new: Passphrase) -> int:
     """Seal every key for another passphrase; return how many. Those that have it already stay."""
-    found = connection.execute(sa.select(held_key.c.id, held_key.c.envelope)).all()
-    rows = [(key_id, text) for key_id, text in found if not envelope.opens(text, _name(key_id), new)]
-    for key_id, text in rows:
-        sealed = envelope.rewrap(text, _name(key_id), old, new)
-        connection.execute(held_key.update().where(held_key.c.id == key_id).values(envelope=sealed))
-    return len(rows)
+    return rewrap_rows(connection, held_key.c.id, held_key.c.envelope, _name, old, new)
 
 
 def _name(key_id: str) -> str:

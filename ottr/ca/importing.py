@@ -11,11 +11,19 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ottr.ca import held_keys, issuers
 from ottr.ca.authority import Authority
 from ottr.ca.bundle import Entity, check_pair, is_issued_by
-from ottr.ca.certificates import Entry, find_certificate, get_certificate, insert_certificate, record_event
+from ottr.ca.certificates import (
+    Entry,
+    describe_leaf,
+    find_certificate,
+    get_certificate,
+    insert_certificate,
+    record_event,
+)
 from ottr.ca.keys import PrivateKey, judge_key, read_key_identifier
 from ottr.ca.model import AuditEvent, Certificate, Issuer, Names, Phase, Reason, Role, Status
 from ottr.ca.names import read_san
@@ -63,15 +71,26 @@ def import_issuer(authority: Authority, entity: Entity, phase: Phase) -> Issuer:
     with authority.database.write() as connection:
         known = issuers.list_issuers(connection)
         own = _describe_issuer(leaf, known, phase)
+        _record_issuer(connection, own, leaf, authority.clock())
         if entity.key is not None:
             own = replace(own, key_id=f"{own.id}-{secrets.token_hex(4)}")
             authority.keyring.add(own.key_id, entity.key)
-        if find_certificate(connection, own.parent_id, own.serial) is None:
-            entry = Entry(own.parent_id, IMPORTED, IMPORTED, authority.clock(), subject_issuer_id=own.id)
-            insert_certificate(connection, leaf, entry)
         issuers.insert_issuer(connection, own, leaf)
         record_event(connection, authority.clock(), AuditEvent("import", "operator", own.id, own.serial))
         return issuers.get_issuer(connection, own.id)
+
+
+def _record_issuer(connection: sa.Connection, own: Issuer, leaf: x509.Certificate, now: datetime) -> None:
+    """Its row: new, or that of its parent's index, which may know no more than a line."""
+    known = find_certificate(connection, own.parent_id, own.serial)
+    if known is None:
+        entry = Entry(own.parent_id, IMPORTED, IMPORTED, now, subject_issuer_id=own.id)
+        insert_certificate(connection, leaf, entry)
+        return
+    if known.der not in (None, leaf.public_bytes(Encoding.DER)):
+        raise RequestRefused(f"{own.serial} of {own.parent_id} is another certificate here")
+    values = {**describe_leaf(leaf), "subject_issuer_id": own.id}
+    connection.execute(certificate.update().where(certificate.c.id == known.id).values(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,5 +222,5 @@ def _read_names(leaf: x509.Certificate) -> Names:
     """The names of somebody else's certificate; those this CA would not sign are left out."""
     try:
         return read_san(leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
-    except (x509.ExtensionNotFound, NameRefused):
+    except (x509.ExtensionNotFound, x509.UnsupportedGeneralNameType, NameRefused):
         return Names()

@@ -31,6 +31,8 @@ from ottr.ca.template import Content, Pointers, build_certificate, build_subject
 from ottr.errors import AuthorityError, KeyUnavailable, RequestRefused
 
 _LEAST_LIFE_S = 60.0
+MOST_AHEAD = timedelta(days=30)
+"""Of the time a certificate begins to be valid, if that is asked for."""
 _MOST_PENDING = 10_000
 """Prepared and never signed: the oldest are forgotten."""
 
@@ -168,11 +170,13 @@ class Issuance:
     def _choose_dates(self, profile: Profile, terms: Terms, issuer: Issuer, now: datetime) -> tuple[datetime, datetime]:
         """Whole seconds, within the life of the issuer."""
         start = terms.not_before or now
-        lifetime_s = min(terms.lifetime_s or profile.lifetime_s, profile.lifetime_s)
+        if start < now - timedelta(seconds=self._settings.backdate_s) or start > now + MOST_AHEAD:
+            raise RequestRefused(f"a certificate begins to be valid now, or within {MOST_AHEAD.days} days")
+        lifetime_s = profile.lifetime_s if terms.lifetime_s is None else min(terms.lifetime_s, profile.lifetime_s)
+        if lifetime_s < _LEAST_LIFE_S:
+            raise RequestRefused(f"a certificate lives for at least {_LEAST_LIFE_S:g} seconds, not {lifetime_s:g}")
         not_after = min(start + timedelta(seconds=lifetime_s), issuer.not_after)
         not_before = max(start - timedelta(seconds=self._settings.backdate_s), issuer.not_before)
-        if start < now - timedelta(seconds=self._settings.backdate_s) or start > now + timedelta(days=30):
-            raise RequestRefused("a certificate begins to be valid now, or within 30 days")
         if (not_after - max(start, now)).total_seconds() < _LEAST_LIFE_S:
             raise RequestRefused(
                 f"{issuer.id} ends at {issuer.not_after:%Y-%m-%dT%H:%M:%SZ}, too soon for another certificate",

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from cryptography import x509
 
 from ottr.ca.keys import hash_public_key, read_key_identifier
-from ottr.ca.model import Issuer, Phase, Role, Status
+from ottr.ca.model import Issuer, Phase, Role, Status, parse_der
 from ottr.ca.schema import certificate, issuer
+from ottr.ca.statements import Row, Statement
 from ottr.errors import UnknownCertificate
 
 _JOINED = sa.select(
@@ -23,9 +24,18 @@ _JOINED = sa.select(
 ).join(certificate, (certificate.c.serial == issuer.c.serial) & (certificate.c.issuer_id == issuer.c.parent_id))
 
 # Made once: building a statement costs more than running it.
-_ALL = _JOINED.order_by(issuer.c.generation.desc(), issuer.c.role.desc())
-_ONE = _JOINED.where(issuer.c.id == sa.bindparam("one_id"))
+_ALL = Statement(_JOINED.order_by(issuer.c.generation.desc(), issuer.c.role.desc()))
+_ONE = Statement(_JOINED.where(issuer.c.id == sa.bindparam("one_id")))
+_COLUMNS = tuple(column.name for column in _JOINED.exported_columns)
 _INSERT = issuer.insert()
+_CROSSED = Statement(
+    sa.select(certificate.c.der)
+    .join(issuer, issuer.c.id == certificate.c.issuer_id)
+    .where(certificate.c.subject_issuer_id == sa.bindparam("one_id"), certificate.c.issuer_id != sa.bindparam("one_id"))
+    .where(certificate.c.subject_issuer_id != "")  # as its index says
+    .where(certificate.c.status == Status.VALID.value, issuer.c.phase != Phase.RETIRED.value)
+    .order_by(issuer.c.generation.desc())
+)
 _LOCKED = sa.select(issuer.c.id).where(issuer.c.id == sa.bindparam("one_id"))
 _SHARE = _LOCKED.with_for_update(read=True, key_share=True)
 _SEIZE = _LOCKED.with_for_update()
@@ -51,12 +61,12 @@ def insert_issuer(connection: sa.Connection, one: Issuer, leaf: x509.Certificate
 
 def list_issuers(connection: sa.Connection) -> tuple[Issuer, ...]:
     """Every issuer, the newest generation first, roots before intermediates."""
-    return tuple(_build(row) for row in connection.execute(_ALL))
+    return tuple(_build(row) for row in _ALL.fetch(connection, {}))
 
 
 def get_issuer(connection: sa.Connection, issuer_id: str) -> Issuer:
     """Return an issuer. Raises UnknownCertificate."""
-    row = connection.execute(_ONE, {"one_id": issuer_id}).one_or_none()
+    row = _ONE.fetch_one(connection, {"one_id": issuer_id})
     if row is None:
         raise UnknownCertificate(f"the CA has no issuer {issuer_id!r}", hint="`ottr ca list --issuers` shows them")
     return _build(row)
@@ -86,14 +96,7 @@ def find_chain(issuers: Iterable[Issuer], issuer_id: str) -> tuple[Issuer, ...]:
 
 def list_cross_certificates(connection: sa.Connection, issuer_id: str) -> tuple[x509.Certificate, ...]:
     """Valid certificates of a root by older roots that have not been retired, the newest root's first."""
-    query = (
-        sa.select(certificate.c.der)
-        .join(issuer, issuer.c.id == certificate.c.issuer_id)
-        .where(certificate.c.subject_issuer_id == issuer_id, certificate.c.issuer_id != issuer_id)
-        .where(certificate.c.status == Status.VALID.value, issuer.c.phase != Phase.RETIRED.value)
-        .order_by(issuer.c.generation.desc())
-    )
-    return tuple(x509.load_der_x509_certificate(der) for der in connection.execute(query).scalars())
+    return tuple(parse_der(der) for (der,) in _CROSSED.fetch(connection, {"one_id": issuer_id}))
 
 
 def share_issuer(connection: sa.Connection, issuer_id: str) -> None:
@@ -109,6 +112,12 @@ def seize_issuer(connection: sa.Connection, issuer_id: str) -> None:
     """Wait for all who sign with an issuer, and let nobody begin before this transaction ends."""
     if connection.dialect.name != "sqlite":
         connection.execute(_SEIZE, {"one_id": issuer_id})
+
+
+def was_replaced(connection: sa.Connection, one: Issuer, now: datetime) -> bool:
+    """Whether another one signs instead by now; if not, nobody else can replace it until the transaction ends."""
+    seize_issuer(connection, one.id)
+    return find_active(connection, one.role, now).id != one.id
 
 
 def set_phase(connection: sa.Connection, issuer_id: str, phase: Phase) -> None:
@@ -127,8 +136,8 @@ def _counts(one: Issuer, now: datetime) -> bool:
     return one.status is Status.VALID and one.not_before <= now < one.not_after
 
 
-def _build(row: sa.Row[tuple[object, ...]]) -> Issuer:
-    values = row._mapping
+def _build(row: Row) -> Issuer:
+    values = dict(zip(_COLUMNS, row, strict=True))
     return Issuer(
         id=values["id"],
         role=Role(values["role"]),

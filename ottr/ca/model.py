@@ -7,9 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 
 from cryptography import x509
+
+
+@lru_cache(maxsize=64)
+def parse_der(der: bytes) -> x509.Certificate:
+    """The certificate of an issuer; there are few of them, and each request wants one."""
+    return x509.load_der_x509_certificate(der)
 
 
 class Reason(Enum):
@@ -142,7 +149,7 @@ class Issuer:
     @property
     def certificate(self) -> x509.Certificate:
         """The certificate, parsed."""
-        return x509.load_der_x509_certificate(self.certificate_der)
+        return parse_der(self.certificate_der)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,10 +51,12 @@ def open_authority(
     listeners: Sequence[Listener] = (),
     clock: Clock = read_clock,
 ) -> Iterator[Authority]:
-    """Open the CA of a folder. Raises SettingsError, KeyUnavailable, StoreError.
+    """Open the CA of a folder. Raises AuthorityError without one, SettingsError, KeyUnavailable, StoreError.
 
     Keys are opened when they are needed first; for a token the passphrase is its PIN.
     """
+    if not folder.exists():
+        raise AuthorityError(f"there is no CA in {folder}", hint="`ottr ca init` makes one; --dir or OTTR_CA names it")
     check_folder(folder)
     settings = load_settings(folder)
     with ExitStack() as stack:

@@ -82,10 +82,12 @@ def renew_issuers(authority: Authority) -> tuple[str, ...]:
     fraction, now = authority.settings.renew_fraction, authority.clock()
     root, intermediate = authority.active_issuer(Role.ROOT), authority.active_issuer()
     if is_due(root.not_before, root.not_after, fraction, now):
-        return tuple(one.id for one in start_rollover(authority))
+        return tuple(one.id for one in start_rollover(authority, replacing=root))
     if not is_due(intermediate.not_before, intermediate.not_after, fraction, now):
         return ()
     with authority.database.write() as connection:
+        if issuers.was_replaced(connection, intermediate, now):
+            return ()
         plan = Plan(_read_algorithm(intermediate), Phase.ACTIVE)
         made = make_intermediate(authority, connection, plan, root)
         issuers.set_phase(connection, intermediate.id, Phase.RETIRING)

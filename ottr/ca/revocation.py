@@ -64,8 +64,8 @@ class Revocation:
 
     def _tell(self, connection: sa.Connection, issuer_id: str, serial: str, reason: Reason, now: datetime) -> None:
         values = {"issuer_id": issuer_id, "serial": serial, "at": now, "reason": reason.value}
+        _grow_version(connection, issuer_id)  # first: it locks the issuer, so that ids are committed in their order
         inserted = connection.execute(status_change.insert().returning(status_change.c.id), values).scalar_one()
-        _grow_version(connection, issuer_id)
         self._notify(connection, StatusChange(inserted, issuer_id, serial, now, reason))
 
     def _notify(self, connection: sa.Connection, change: StatusChange) -> None:

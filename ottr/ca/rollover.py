@@ -26,9 +26,13 @@ def prepare_rollover(authority: Authority, algorithm: KeyAlgorithm | None = None
         return _prepare(authority, connection, algorithm)
 
 
-def start_rollover(authority: Authority, algorithm: KeyAlgorithm | None = None) -> tuple[Issuer, Issuer]:
-    """Make the next generation and let it sign at once."""
+def start_rollover(
+    authority: Authority, algorithm: KeyAlgorithm | None = None, *, replacing: Issuer | None = None
+) -> tuple[Issuer, ...]:
+    """Make the next generation and let it sign at once; nothing when the root to replace has been replaced already."""
     with authority.database.write() as connection:
+        if replacing is not None and issuers.was_replaced(connection, replacing, authority.clock()):
+            return ()
         made = _prepare(authority, connection, algorithm)
         _activate(authority, connection)
         return made

@@ -85,6 +85,7 @@ certificate = sa.Table(
 )
 _revoked = certificate.c.revoked_at.is_not(None)
 _kept = certificate.c.auto_renew
+_held = certificate.c.key_id != ""
 _issuers = certificate.c.subject_issuer_id != ""
 sa.Index(
     "certificate_revoked",
@@ -92,8 +93,9 @@ sa.Index(
     sqlite_where=_revoked,
     postgresql_where=_revoked,
 )
-sa.Index("certificate_revoked_key", certificate.c.spki_sha256, sqlite_where=_revoked, postgresql_where=_revoked)
+sa.Index("certificate_key", certificate.c.spki_sha256)
 sa.Index("certificate_kept", certificate.c.not_after, sqlite_where=_kept, postgresql_where=_kept)
+sa.Index("certificate_held", certificate.c.key_id, sqlite_where=_held, postgresql_where=_held)
 sa.Index("certificate_issuers", certificate.c.subject_issuer_id, sqlite_where=_issuers, postgresql_where=_issuers)
 
 status_change = sa.Table(

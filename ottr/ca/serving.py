@@ -3,37 +3,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
-import os
+import resource
+import signal
 import ssl
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from types import FrameType
 from urllib.parse import urlsplit
 
 import uvicorn
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from starlette.applications import Starlette
 
 from ottr.ca.acme.server import AcmeServer
-from ottr.ca.authority import Authority, parse_row
-from ottr.ca.csr import Request
+from ottr.ca.authority import Authority
+from ottr.ca.connections import DEFAULT_PATIENCE, Patience, build_protocol
+from ottr.ca.downloads import build_trust_routes
+from ottr.ca.est.routes import open_est_routes
+from ottr.ca.est.settings import read_est_settings
 from ottr.ca.fields import Fields
-from ottr.ca.issuance import Terms
-from ottr.ca.keys import generate_key
-from ottr.ca.model import KeyAlgorithm
-from ottr.ca.names import ANY_NAME, parse_names
+from ottr.ca.jwks import build_jwks_route
+from ottr.ca.own_certificate import OwnCertificate
+from ottr.ca.peers import ask_for_certificates, tell_peers
 from ottr.ca.settings import CaSettings
-from ottr.ca.web import build_acme_route, build_app
-from ottr.errors import AuthorityError
+from ottr.ca.status.listening import add_fast_path, listen_beside
+from ottr.ca.status.pages import StatusPages
+from ottr.ca.status.service import Status
+from ottr.ca.status.web import STATUS_THREADS, StatusApp, build_status_routes
+from ottr.ca.web import THREADS, build_acme_route, build_app
+from ottr.errors import AuthorityError, SettingsError
 
 _LOG = logging.getLogger(__name__)
-_LIFETIME_S = 7 * 86400.0
 _KEEP_ALIVE_S = 75
 _LOOK_S = 60.0
+_SHUTDOWN_S = 20
+_MOST_CONNECTIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +59,14 @@ class ServerSettings:
     key: str = ""
     plain: bool = False
     """Without TLS: behind a proxy that has it."""
+    http_listen: tuple[str, int] | None = None
+    """Where CRLs, OCSP answers and issuers' certificates are served without TLS, and nothing else; None: nowhere."""
 
 
 def read_server_settings(settings: CaSettings) -> ServerSettings:
     """Read the section. Raises SettingsError naming file and key."""
     fields = settings.section("server")
-    host, port = _read_listen(fields)
+    host, port = _read_listen(fields, "listen", "127.0.0.1:14000")
     server = ServerSettings(
         host=host,
         port=port,
@@ -63,6 +74,7 @@ def read_server_settings(settings: CaSettings) -> ServerSettings:
         certificate=fields.text("certificate"),
         key=fields.text("key"),
         plain=fields.flag("plain", default=False),
+        http_listen=_read_listen(fields, "http_listen", "") if "http_listen" in fields.keys() else None,  # noqa: SIM118
     )
     fields.finish()
     if bool(server.certificate) != bool(server.key):
@@ -70,78 +82,141 @@ def read_server_settings(settings: CaSettings) -> ServerSettings:
     return server
 
 
-class OwnCertificate:
-    """A TLS context with a certificate that the CA issues to its own server; made anew at half its life.
+@dataclass(frozen=True, slots=True)
+class Applications:
+    """What is served, and where: over TLS, and without."""
 
-    The key is never stored. Linux only, since Python's ``ssl`` reads keys from files.
-    """
-
-    def __init__(self, authority: Authority, names: Sequence[str]) -> None:
-        self._authority = authority
-        self._names = parse_names(names)
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._renew_at = datetime.min.replace(tzinfo=authority.clock().tzinfo)
-        self.renew()
-
-    def renew(self) -> None:
-        """Load a new certificate when half the life of this one is over; new connections get it."""
-        now = self._authority.clock()
-        if now < self._renew_at:
-            return
-        key = generate_key(KeyAlgorithm.EC256)
-        terms = Terms("server", ANY_NAME, "ca:server", lifetime_s=_LIFETIME_S)
-        row = self._authority.issue(Request(key.public_key(), self._names), terms)
-        chain = (parse_row(row), *self._authority.chains(row.issuer_id)[0])
-        pem = b"".join(one.public_bytes(Encoding.PEM) for one in chain)
-        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        _load_chain(self.context, secret + pem)
-        self._renew_at = now + timedelta(seconds=(row.not_after - now).total_seconds() / 2)
+    whole: Starlette
+    plain: Starlette
+    """What is public and signed: CRLs, OCSP answers, issuers' certificates, the trust bundle."""
+    status: Status
 
 
-def build_application(authority: Authority, stack: ExitStack) -> Starlette:
-    """Everything the CA serves; what it needs is closed with the stack."""
+def build_applications(
+    authority: Authority,
+    stack: ExitStack,
+    patience: Patience = DEFAULT_PATIENCE,
+    enrolled: Callable[[], None] = lambda: None,
+) -> Applications:
+    """Everything the CA serves; what it needs is closed with the stack. ``enrolled`` is called when EST has issued."""
     acme = AcmeServer(authority)
     stack.callback(acme.close)
-    return build_app([build_acme_route(acme)])
+    status = stack.enter_context(Status(authority))
+    pool = stack.enter_context(ThreadPoolExecutor(THREADS, "ca-request"))
+    status_pool = stack.enter_context(ThreadPoolExecutor(STATUS_THREADS, "ca-status"))
+    status_app = StatusApp(StatusPages(status), status_pool, patience.body_s)
+    public = [*build_trust_routes(authority, status_pool), *build_status_routes(status_app)]
+    whole = build_app(
+        [
+            build_acme_route(acme, pool, body_s=patience.body_s),
+            build_jwks_route(authority, pool),
+            *open_est_routes(authority, pool, enrolled),
+            *public,
+        ]
+    )
+    return Applications(whole, build_app(public), status)
 
 
 def serve(authority: Authority, settings: ServerSettings, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM. ``ready`` is called with the URL of the directory once it is listening."""
+    _allow_files()
     with ExitStack() as stack:
-        application = build_application(authority, stack)
-        acme_url = str(authority.settings.section("acme").text("url"))
-        tls = None if settings.plain else _open_tls(authority, settings, acme_url, stack)
-        config = uvicorn.Config(
-            application,
-            host=settings.host,
-            port=settings.port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            limit_concurrency=1000,
-            lifespan="on",
-        )
-        config.load()
-        config.ssl = tls
-        _Server(config, lambda port: ready(_find_directory(settings, acme_url, port))).run()
+        server = build_server(authority, settings, ready, stack)
+        stack.enter_context(_ending_on_sigterm())
+        server.run()
+
+
+def build_server(
+    authority: Authority,
+    settings: ServerSettings,
+    ready: Callable[[str], None],
+    stack: ExitStack,
+    patience: Patience = DEFAULT_PATIENCE,
+) -> uvicorn.Server:
+    """A server that only needs to be run; what it needs is closed with the stack."""
+    acme_url = str(authority.settings.section("acme").text("url"))
+    tls, follow = _open_tls(authority, settings, acme_url, stack)
+    enrolled = _prepare_est(authority, tls, stack)
+    applications = build_applications(authority, stack, patience, enrolled)
+    applications.status.keep()
+    protocol = add_fast_path(tell_peers(build_protocol(patience)), applications.status)
+    config = _configure(applications.whole, (settings.host, settings.port), protocol)
+    config.ssl = tls
+    beside = _configure(applications.plain, settings.http_listen, protocol) if settings.http_listen else None
+
+    def tell(port: int) -> None:
+        follow(asyncio.get_running_loop())
+        ready(_find_directory(settings, acme_url, port))
+
+    return _Server(config, beside, tell)
+
+
+def _configure(application: Starlette, place: tuple[str, int], protocol: type[asyncio.Protocol]) -> uvicorn.Config:
+    config = uvicorn.Config(
+        application,
+        host=place[0],
+        port=place[1],
+        http=protocol,
+        ws="none",
+        interface="asgi3",
+        proxy_headers=False,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+        limit_concurrency=_MOST_CONNECTIONS,
+        lifespan="on",
+    )
+    config.load()
+    return config
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Uvicorn sends itself the signal that ended it once more: nothing would be closed."""
+    former = signal.signal(signal.SIGTERM, _ignore)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    del number, frame
+
+
+def _allow_files() -> None:
+    """As many open files as this process may have: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Server(uvicorn.Server):
-    """Tells when it listens, and where."""
+    """Tells when it listens, and where; may listen without TLS beside, for status."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[int], None]) -> None:
+    def __init__(self, config: uvicorn.Config, beside: uvicorn.Config | None, started: Callable[[int], None]) -> None:
         super().__init__(config)
+        self._beside = beside
         self._tell = started
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         await super().startup(sockets)  # type: ignore[arg-type]
         if self.started:
+            if self._beside is not None:
+                await listen_beside(self, self._beside)
             self._tell(int(self.servers[0].sockets[0].getsockname()[1]))
 
 
-def _open_tls(authority: Authority, settings: ServerSettings, acme_url: str, stack: ExitStack) -> ssl.SSLContext:
+_Follow = Callable[[asyncio.AbstractEventLoop], None]
+
+
+def _open_tls(
+    authority: Authority, settings: ServerSettings, acme_url: str, stack: ExitStack
+) -> tuple[ssl.SSLContext | None, _Follow]:
+    """The context, if there is TLS, and what wants to know the server's loop."""
+    if settings.plain:
+        return None, lambda _: None
     if settings.certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
@@ -151,34 +226,46 @@ def _open_tls(authority: Authority, settings: ServerSettings, acme_url: str, sta
                 f"the server's certificate {settings.certificate} with key {settings.key} cannot be used: {error}",
                 hint="`server.certificate` and `server.key` in ca.yaml are PEM files that belong together",
             ) from error
-        return context
+        return context, lambda _: None
     names = settings.names or (urlsplit(acme_url).hostname or settings.host,)
     own = OwnCertificate(authority, names)
+    _repeat(own.renew, "the server's own certificate cannot be renewed now", stack)
+    return own.context, own.follow
+
+
+def _prepare_est(authority: Authority, tls: ssl.SSLContext | None, stack: ExitStack) -> Callable[[], None]:
+    """With EST, TLS asks for client certificates; without TLS, there must be a proxy that does.
+
+    Returns what lets TLS know of new issuers at once.
+    """
+    est = read_est_settings(authority.settings)
+    if est.enabled and tls is not None:
+        refresh = ask_for_certificates(tls, authority)
+        _repeat(refresh, "new issuers cannot be read now", stack)
+        return refresh
+    if est.enabled and est.proxy is None:
+        raise SettingsError(
+            "EST without TLS would see no client certificate",
+            hint="est.proxy in ca.yaml names the proxy that verifies them, or leave server.plain out",
+        )
+    return lambda: None
+
+
+def _repeat(work: Callable[[], None], trouble: str, stack: ExitStack) -> None:
+    """Do something from time to time, until the stack is closed; what goes wrong may go well the next time."""
     stopped = threading.Event()
-    thread = threading.Thread(target=_keep_fresh, args=(own, stopped), name="ca-own-certificate", daemon=True)
+
+    def run() -> None:
+        while not stopped.wait(_LOOK_S):
+            try:
+                work()
+            except AuthorityError as error:
+                _LOG.error("%s: %s", trouble, error)
+
+    thread = threading.Thread(target=run, name="ca-repeat", daemon=True)
     thread.start()
     stack.callback(thread.join)
     stack.callback(stopped.set)
-    return own.context
-
-
-def _keep_fresh(own: OwnCertificate, stopped: threading.Event) -> None:
-    while not stopped.wait(_LOOK_S):
-        try:
-            own.renew()
-        except AuthorityError as error:  # half its life is left to try again in
-            _LOG.error("the server's own certificate cannot be renewed now: %s", error)
-
-
-def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
-    """From memory that has a file's name, so that no disk ever has the key, even when the process dies here."""
-    descriptor = os.memfd_create("ottr-ca")
-    try:
-        with os.fdopen(descriptor, "wb", closefd=False) as file:
-            file.write(pem)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
 
 
 def _find_directory(settings: ServerSettings, acme_url: str, port: int) -> str:
@@ -187,10 +274,10 @@ def _find_directory(settings: ServerSettings, acme_url: str, port: int) -> str:
     return f"{acme_url.rstrip('/') or f'{scheme}://{host}:{port}/acme'}/directory"
 
 
-def _read_listen(fields: Fields) -> tuple[str, int]:
-    text = fields.text("listen", "127.0.0.1:14000")
+def _read_listen(fields: Fields, key: str, default: str) -> tuple[str, int]:
+    text = fields.text(key, default)
     host, _, port = text.rpartition(":")
     try:
         return str(ipaddress.ip_address(host.strip("[]"))), int(port)
     except ValueError as error:
-        raise fields.error("listen", "an address and port such as 127.0.0.1:14000 or [::]:14000") from error
+        raise fields.error(key, "an address and port such as 127.0.0.1:14000 or [::]:14000") from error

@@ -84,8 +84,9 @@ class CaSettings:
 
     @property
     def ocsp_url(self) -> str:
-        """Where the OCSP responder is (AIA OCSP); empty without ``base_url``."""
-        return self.base_url and f"{self.base_url}/ocsp"
+        """Where the OCSP responder is (AIA OCSP); empty without ``base_url``, or when it is switched off."""
+        off = isinstance(section := self.sections.get("ocsp"), dict) and section.get("enabled") is False
+        return "" if off or not self.base_url else f"{self.base_url}/ocsp"
 
 
 def load_settings(folder: Path) -> CaSettings:
@@ -159,6 +160,9 @@ key_type: {key_type}
 
 # How long before its issuance a certificate begins to be valid.
 # backdate: 5m
+
+# Where `ottr ca serve` has CRLs, OCSP answers and issuers without TLS: what base_url leads to. Or see `ottr ca publish`.
+# server: {{http_listen: "0.0.0.0:80"}}
 
 # Share of the lifetime after which `ottr ca renew --due` renews what the CA holds the keys for.
 # renew_fraction: 0.67

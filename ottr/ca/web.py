@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Mount
+from starlette.types import Receive, Scope, Send
 
 from ottr.ca.acme.exchange import MOST_BYTES, Message, Reply
 from ottr.ca.acme.server import AcmeServer
 
-_BODY_TIMEOUT_S = 10.0
-_THREADS = 32
+BODY_S = 10.0
+THREADS = 32
+"""That wait for the database and the disk."""
+_WITHOUT_CONTENT = (204, 304)
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 
 
@@ -35,7 +38,7 @@ def build_app(routes: Sequence[BaseRoute], closers: Sequence[Callable[[], None]]
     @asynccontextmanager
     async def live(app: Starlette) -> AsyncIterator[None]:
         del app
-        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         yield
         for close in closers:
             await anyio.to_thread.run_sync(close)
@@ -43,51 +46,74 @@ def build_app(routes: Sequence[BaseRoute], closers: Sequence[Callable[[], None]]
     return Starlette(routes=routes, lifespan=live)
 
 
-def build_acme_route(server: AcmeServer, prefix: str = "/acme") -> BaseRoute:
-    """The route of the ACME server."""
+def build_acme_route(server: AcmeServer, pool: Executor, prefix: str = "/acme", body_s: float = BODY_S) -> BaseRoute:
+    """The route of the ACME server, which works in threads of the pool unless that takes longer than the work.
 
-    async def answer(request: Request) -> Response:
+    It speaks ASGI itself: a request object and a response object would cost as much as all else of the way to here.
+    """
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await read_body(request, MOST_BYTES)
+            body = await receive_body(receive, MOST_BYTES, body_s)
         except BodyRefused as refused:
-            return Response(status_code=refused.status, headers={"Connection": "close"})
-        message = Message(
-            method=request.method,
-            path=request.url.path[len(prefix) :],
-            base=f"{request.url.scheme}://{request.url.netloc}{prefix}",
-            body=body,
-            content_type=request.headers.get("content-type", ""),
-            query=request.url.query,
-            address=request.client.host if request.client else "",
-        )
-        return write_reply(await anyio.to_thread.run_sync(server.handle, message), request.method)
+            await send_reply(send, Reply(refused.status, headers={"Connection": "close"}))
+            return
+        message = _build_message(scope, prefix, body)
+        if server.is_quick(message):
+            reply = server.handle(message)
+        else:
+            reply = await asyncio.get_running_loop().run_in_executor(pool, server.handle, message)
+        await send_reply(send, reply)
 
-    return Mount(prefix, routes=[Route("/{path:path}", answer, methods=METHODS)])
+    return Mount(prefix, app=answer)
 
 
-async def read_body(request: Request, most: int) -> bytes:
+def _build_message(scope: Scope, prefix: str, body: bytes) -> Message:
+    headers = {name: value for name, value in scope["headers"] if name in (b"host", b"content-type")}
+    host, client = headers.get(b"host", b"").decode("latin-1"), scope["client"]
+    return Message(
+        method=scope["method"],
+        path=scope["raw_path"].decode("latin-1")[len(prefix) :],
+        base=f"{scope['scheme']}://{host}{prefix}",
+        body=body,
+        content_type=headers.get(b"content-type", b"").decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        address=client[0] if client else "",
+    )
+
+
+async def receive_body(receive: Receive, most: int, timeout_s: float = BODY_S) -> bytes:
     """The body, up to a size and within a time; a client that dawdles holds no thread. Raises BodyRefused."""
-    parts, size = [], 0
+    parts, size, more = [], 0, True
     try:
-        async with asyncio.timeout(_BODY_TIMEOUT_S):
-            async for part in request.stream():
+        async with asyncio.timeout(timeout_s):
+            while more:
+                event = await receive()
+                if event["type"] == "http.disconnect":
+                    raise BodyRefused(400)
+                part, more = event.get("body", b""), event.get("more_body", False)
                 size += len(part)
                 if size > most:
                     raise BodyRefused(413)
                 parts.append(part)
     except TimeoutError as error:
         raise BodyRefused(408) from error
-    except ClientDisconnect as error:
-        raise BodyRefused(400) from error
     return b"".join(parts)
 
 
-def write_reply(reply: Reply, method: str) -> Response:
-    """A reply as Starlette has it."""
-    content = b"" if method == "HEAD" or reply.status == 204 else reply.content
-    response = Response(content, reply.status, dict(reply.headers))
+async def read_body(request: Request, most: int) -> bytes:
+    """The body of a Starlette request, as ``receive_body`` reads it. Raises BodyRefused."""
+    return await receive_body(request.receive, most)
+
+
+async def send_reply(send: Send, reply: Reply) -> None:
+    """Send a reply; uvicorn itself leaves out the content after HEAD."""
+    content = b"" if reply.status in _WITHOUT_CONTENT else reply.content
+    fields = [*reply.headers.items(), *(("Link", link) for link in reply.links)]
     if content:
-        response.headers["Content-Type"] = reply.content_type
-    for link in reply.links:
-        response.headers.append("Link", link)
-    return response
+        fields.append(("Content-Type", reply.content_type))
+    if reply.status not in _WITHOUT_CONTENT:
+        fields.append(("Content-Length", str(len(content))))
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in fields]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -6,8 +6,9 @@ from __future__ import annotations
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pkilint import loader, validation
+from pkilint.document import Document
 from pkilint.pkix import certificate as pkix
-from pkilint.pkix import extension, name
+from pkilint.pkix import create_attribute_decoder, create_extension_decoder, crl, extension, name, ocsp
 
 ALLOWED = {
     # RFC 6125 has wildcards in dNSName; the linter takes RFC 5280's "preferred name syntax" by the letter.
@@ -41,4 +42,39 @@ def lint_with_pkilint(certificate: x509.Certificate) -> tuple[str, ...]:
         for found in result.finding_descriptions
         if found.finding.severity <= validation.ValidationFindingSeverity.NOTICE
         and not ALLOWED.get(found.finding.code, lambda _: False)(certificate)
+    )
+
+
+def lint_ocsp_answer(der: bytes) -> tuple[str, ...]:
+    """Findings over an OCSP answer."""
+    decoders = [
+        ocsp.create_response_decoder(),
+        create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
+        create_extension_decoder(extension.EXTENSION_MAPPINGS),
+    ]
+    validator = ocsp.create_pkix_ocsp_response_validator_container(decoders, [])
+    return _list_findings(validator, loader.RFC6960OCSPResponseDocumentLoader().load_der_document(der, "here"))
+
+
+def lint_crl(der: bytes) -> tuple[str, ...]:
+    """Findings over a CRL."""
+    decoders = [
+        create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
+        create_extension_decoder(extension.EXTENSION_MAPPINGS),
+    ]
+    parts = [
+        crl.create_issuer_validator_container([]),
+        crl.create_validity_validator_container([]),
+        crl.create_extensions_validator_container([]),
+    ]
+    validator = crl.create_pkix_crl_validator_container(decoders, parts)
+    return _list_findings(validator, loader.RFC5280CertificateListDocumentLoader().load_der_document(der, "here"))
+
+
+def _list_findings(validator: validation.ValidatorContainer, document: Document) -> tuple[str, ...]:
+    return tuple(
+        f"{found.finding.code} at {result.node.path}"
+        for result in validator.validate(document.root)
+        for found in result.finding_descriptions
+        if found.finding.severity <= validation.ValidationFindingSeverity.NOTICE
     )

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ottr.ca.envelope import Passphrase
+from ottr.ca.envelope import Passphrase, opens
 from ottr.ca.exporting import export_key
 from ottr.ca.opening import open_authority
 from ottr.ca.passphrase import VARIABLE
@@ -253,18 +254,67 @@ def test_JL_08_an_index_and_its_certificates(typed: Typed, tmp_path: Path, folde
     assert "did not sign" in typed(*words, "--certificates", tmp_path / "certs", status=ExitStatus.ERROR)
 
 
-def test_a_new_passphrase(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_all_open(folder: Path, passphrase: Passphrase) -> None:
+    """Whatever is sealed in the database, in tables of any part."""
+    engine = sa.create_engine(f"sqlite:///{folder / 'ca.db'}")
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    columns = [table.c.envelope for table in metadata.tables.values() if "envelope" in table.c]
+    with engine.connect() as connection:
+        texts = [text for column in columns for text in connection.execute(sa.select(column)).scalars()]
+    engine.dispose()
+    assert len(texts) == 2
+    assert all(opens(text, json.loads(text)["name"], passphrase) for text in texts)
+
+
+def test_a_new_passphrase(typed: Typed, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     typed("issue", "www.example.test")
+    typed("eab", "*.example.test")
     serial, file = newest(typed), tmp_path / "new"
     file.write_text("another one\n")
     file.chmod(0o400)
-    assert typed("rewrap", "--new-passphrase-file", file).startswith("2 keys of issuers and 1 others")
+    assert typed("rewrap", "--new-passphrase-file", file).startswith("2 keys of issuers, 1 others and 1 bindings")
+    assert_all_open(folder, Passphrase(b"another one"))
     assert "does not open" in typed("issue", "b.test", status=ExitStatus.ERROR)
     monkeypatch.delenv(VARIABLE)
     given = ("--passphrase-file", file)
-    assert typed.json("rewrap", "--new-passphrase-file", file, *given) == {"issuer_keys": [], "held_keys": 0}
+    assert typed.json("rewrap", "--new-passphrase-file", file, *given) == {
+        "issuer_keys": [],
+        "held_keys": 0,
+        "bindings": 0,
+    }
     typed("renew", serial, *given)
     assert "nobody is there to ask" in typed("issue", "b.test", status=ExitStatus.ERROR)
+
+
+def test_who_only_looks_or_revokes_is_not_asked_for_the_passphrase(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serial = str(typed.json("issue", "a.test")["certificate"]["serial"])
+    monkeypatch.delenv(VARIABLE)
+    assert newest(typed) == serial
+    for words in (("show",), ("hold",), ("release",), ("revoke",), ("export",)):
+        typed(*words, serial)
+    for words in (("export",), ("rollover", "--retire"), ("list", "--issuers")):
+        typed(*words)
+    for words in (("issue", "b.test"), ("renew", "--due"), ("rollover",), ("serve",), ("eab", "a.test"), ("rewrap",)):
+        assert "nobody is there to ask" in typed(*words, status=ExitStatus.ERROR)
+
+
+def test_where_there_is_no_CA_that_is_what_is_said(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE)
+    for words in (("list",), ("issue", "a.test")):
+        said = typed(*words, "--dir", tmp_path / "none", status=ExitStatus.ERROR)
+        assert f"there is no CA in {tmp_path / 'none'}" in said
+        assert "ottr ca init" in said
+
+
+@pytest.mark.parametrize("days", ["0", "-1"])
+def test_a_life_of_no_days_is_no_life(typed: Typed, days: str) -> None:
+    for words in (("issue", "a.test"), ("est-user", "devices", "a.test")):
+        assert "--days is more than 0" in typed(*words, "--days", days, status=ExitStatus.USAGE)
 
 
 def test_the_passphrase_is_asked_for_and_not_shown(

@@ -193,11 +193,23 @@ def test_a_password_is_in_no_error(postgresql: Postgresql) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "nonsense", "mysql://x/y", "sqlite://", "sqlite:///:memory:", "postgresql://a:b@x:port/"]
+    "url",
+    [
+        "",
+        "nonsense",
+        "mysql://x/y",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql://a:b@x:port/",
+        "postgresql://a:b@hunter2@x/ca",  # an @ of the password
+        "postgresql://a:b@y/hunter2@x/ca",
+    ],
 )
 def test_what_is_no_url_of_a_database(url: str) -> None:
-    with pytest.raises(StoreError, match="is not that of"):
+    with pytest.raises(StoreError, match="is not that of") as caught:
         Database(url)
+    assert "hunter2" not in str(caught.value)
+    assert "%40" in caught.value.hint
 
 
 def test_a_short_url_of_postgresql_and_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

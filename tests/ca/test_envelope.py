@@ -126,6 +126,15 @@ def test_a_passphrase_is_never_empty_nor_shown() -> None:
     assert RIGHT.reveal() == b"right"
 
 
+def test_a_passphrase_is_asked_for_once_and_only_when_it_is_needed() -> None:
+    answers = iter([b"", b"right"])
+    asked = Passphrase(lambda: next(answers), Kdf.SCRYPT)
+    with pytest.raises(KeyUnavailable, match="empty"):
+        asked.reveal()
+    assert asked.reveal() == b"right"
+    assert asked.reveal() == b"right"
+
+
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -151,7 +160,7 @@ def test_a_strict_umask_does_not_lock_the_owner_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o440, 0o404, 0o444, 0o500])
-def test_a_looser_key_is_refused(tmp_path: Path, mode: int) -> None:
+def test_IO_17_a_looser_key_is_refused(tmp_path: Path, mode: int) -> None:
     FileKeyring(tmp_path / "keys", RIGHT).create("root-1", KeyAlgorithm.EC256)
     (tmp_path / "keys" / "root-1.key").chmod(mode)
     with pytest.raises(KeyUnavailable, match=f"mode {mode:04o}, which is looser than 0400") as caught:
@@ -160,7 +169,7 @@ def test_a_looser_key_is_refused(tmp_path: Path, mode: int) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o701, 0o777])
-def test_a_looser_folder_is_refused(tmp_path: Path, mode: int) -> None:
+def test_IO_17_a_looser_folder_is_refused(tmp_path: Path, mode: int) -> None:
     keyring = FileKeyring(tmp_path / "keys", RIGHT)
     keyring.create("root-1", KeyAlgorithm.EC256)
     (tmp_path / "keys").chmod(mode)

@@ -288,6 +288,19 @@ def test_a_server_has_no_mail_address(authority: Authority) -> None:
         issue(authority, build_request("www.example.test", "alice@example.test"))
 
 
+@pytest.mark.parametrize("lifetime_s", [0.0, -60.0, 59.0])
+def test_a_life_that_is_none_is_refused(authority: Authority, lifetime_s: float) -> None:
+    with pytest.raises(RequestRefused, match="at least 60 seconds"):
+        issue(authority, build_request("www.example.test"), replace(SERVER, lifetime_s=lifetime_s))
+
+
+@pytest.mark.parametrize("general_name", [b"\xa3\x00", b"\xa5\x00"], ids=["x400Address", "ediPartyName"])
+def test_a_name_of_a_kind_nobody_has_is_refused(general_name: bytes) -> None:
+    san = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x02" + general_name)
+    with pytest.raises(NameRefused, match="a kind that is not signed"):
+        parse_csr(encode_csr(build_csr(common_name="a.test", extensions=[(san, False)])))
+
+
 @pytest.mark.parametrize("profile", ["root", "cross", "ocsp"])
 def test_internal_profiles_cannot_be_asked_for(authority: Authority, profile: str) -> None:
     with pytest.raises(RequestRefused, match="nobody can ask"):

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from cryptography import x509
 
 from ottr.ca import issuers
@@ -15,11 +17,12 @@ from ottr.ca.authority import Authority, parse_row
 from ottr.ca.keyed import issue_with_key, take_key
 from ottr.ca.model import Certificate, KeyAlgorithm, Phase, Reason, Role, Status
 from ottr.ca.names import parse_names
+from ottr.ca.opening import open_authority
 from ottr.ca.renewal import find_due, is_due, renew_certificate, renew_due, renew_issuers
 from ottr.ca.rollover import activate_rollover, prepare_rollover, retire_old, start_rollover
 from ottr.ca.schema import certificate, event, held_key
 from ottr.errors import RequestRefused, StoreError, UnknownCertificate
-from tests.ca.conftest import MovableClock, run_openssl, write_pem
+from tests.ca.conftest import PASSPHRASE, MovableClock, run_openssl, write_pem
 from tests.ca.requests import CLIENT, SERVER, build_name, build_request
 
 KEPT = replace(SERVER, auto_renew=True)
@@ -182,6 +185,34 @@ def test_OT_41_issuers_go_first_so_that_leaves_get_the_new_one(authority: Author
     assert authority.active_issuer().parent_id == "root-1"
     assert [(done.old.id, done.new.issuer_id) for done in run.renewed] == [(kept.id, "intermediate-2")]
     assert renew_issuers(authority) == ()
+
+
+@pytest.mark.parametrize("made", [("intermediate-2",), ("root-2", "intermediate-3")])
+def test_of_two_who_renew_issuers_at_once_one_does(
+    authority: Authority,
+    folder: Path,
+    clock: MovableClock,
+    monkeypatch: pytest.MonkeyPatch,
+    made: tuple[str, ...],
+) -> None:
+    """Both have seen that they are due; the other one is the first to write."""
+    write, others = authority.database.write, list[tuple[str, ...]]()
+
+    def write_second() -> AbstractContextManager[sa.Connection]:
+        with open_authority(folder, PASSPHRASE, clock=clock) as other:
+            others.append(renew_issuers(other))
+        return write()
+
+    clock.move(days=365 * 3.5)
+    if "root-2" in made:
+        renew_issuers(authority)
+        clock.move(days=365 * 3.5)
+    before = len(authority.issuers())
+    with monkeypatch.context() as patch:
+        patch.setattr(authority.database, "write", write_second)
+        assert renew_issuers(authority) == ()
+    assert others == [made]
+    assert len(authority.issuers()) == before + len(made)
 
 
 def test_OT_41_a_root_that_is_due_brings_a_whole_new_generation(authority: Authority, clock: MovableClock) -> None:

@@ -351,6 +351,39 @@ def test_an_issuer_whose_certificate_was_taken_in_before(authority: Authority, e
     assert import_issuer(authority, Entity(elsewhere.intermediate, elsewhere.key), Phase.RETIRING).serial == row.serial
 
 
+@pytest.mark.parametrize("with_certificate", [True, False])
+def test_JL_08_an_issuer_that_its_parents_index_knows(
+    authority: Authority, elsewhere: Elsewhere, *, with_certificate: bool
+) -> None:
+    """The usual order: the root's index first. Revoked later, it takes along what it signed."""
+    root = import_issuer(authority, Entity(elsewhere.root, elsewhere.root_key), Phase.RETIRING)
+    lines = f"V\t300101000000Z\t\t{serial_text(elsewhere.intermediate)}\tunknown\t/CN=Elsewhere CA\n"
+    found = elsewhere.intermediate if with_certificate else None
+    import_index(authority, root.id, parse_index(lines, "index.txt"), lambda entry: found)
+    issuer = import_issuer(authority, Entity(elsewhere.intermediate, elsewhere.key), Phase.ACTIVE)
+    assert authority.active_issuer().certificate == elsewhere.intermediate
+    leaf, _ = elsewhere.issue("a.test")
+    row = import_certificate(authority, Entity(leaf))
+    assert row.issuer_id == issuer.id
+    authority.revoke(root.id, issuer.serial, Reason.KEY_COMPROMISE, "operator")
+    assert authority.find(issuer.id, row.serial).status is Status.REVOKED
+
+
+def test_JL_08_an_issuer_with_the_serial_of_another_certificate(authority: Authority, elsewhere: Elsewhere) -> None:
+    root = import_issuer(authority, Entity(elsewhere.root, elsewhere.root_key), Phase.RETIRING)
+    number = elsewhere.intermediate.serial_number
+    other = sign("other", elsewhere.key, "Elsewhere Root", elsewhere.root_key, is_ca=True, serial=number)
+    import_certificate(authority, Entity(other))
+    with pytest.raises(RequestRefused, match="is another certificate here"):
+        import_issuer(authority, Entity(elsewhere.intermediate, elsewhere.key), Phase.ACTIVE)
+    assert [one.id for one in authority.issuers() if one.parent_id == root.id] == [root.id]
+
+
+def serial_text(leaf: x509.Certificate) -> str:
+    """As ``openssl ca`` writes it: an even number of digits."""
+    return leaf.serial_number.to_bytes((leaf.serial_number.bit_length() + 7) // 8, "big").hex().upper()
+
+
 INDEX = """\
 V\t{end}\t\t1000\tunknown\t/CN=valid.test
 R\t{end}\t260101120000Z,keyCompromise\t1001\tunknown\t/CN=compromised.test

@@ -27,8 +27,10 @@ from ottr.ca.acme.schema import account as table
 from ottr.ca.acme.schema import binding_key
 from ottr.ca.acme.settings import AcmeSettings, Rate
 from ottr.ca.authority import Authority
+from ottr.ca.envelope import Passphrase
 from ottr.ca.jose import JoseError, Jwk
 from ottr.ca.names import NameRules
+from ottr.ca.sealed_rows import rewrap_rows
 from ottr.errors import RequestRefused
 
 _MOST_CONTACTS = 10
@@ -170,6 +172,12 @@ def create_binding(authority: Authority, rules: NameRules, kid: str = "") -> tup
             raise RequestRefused(f"there is a binding {kid!r} already")
         connection.execute(binding_key.insert(), row)
     return kid, key
+
+
+def rewrap_bindings(authority: Authority, connection: sa.Connection, new: Passphrase) -> int:
+    """Seal the MAC keys of all bindings for another passphrase; return how many. Raises KeyUnavailable."""
+    columns = binding_key.c
+    return rewrap_rows(connection, columns.kid, columns.envelope, _name, authority.passphrase, new)
 
 
 def check_rate(

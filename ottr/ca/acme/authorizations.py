@@ -7,7 +7,6 @@ import logging
 import secrets
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -16,12 +15,14 @@ import sqlalchemy as sa
 from ottr.ca.acme.accounts import check_rate
 from ottr.ca.acme.exchange import Ask, Reply
 from ottr.ca.acme.problems import Problem, malformed, missing, unauthorized
-from ottr.ca.acme.records import Authorization, Identifier, find_account, find_authorization
+from ottr.ca.acme.records import Authorization, Identifier, find_account, find_authorization, write_row
 from ottr.ca.acme.schema import authorization as table
 from ottr.ca.acme.settings import AcmeSettings
 from ottr.ca.acme.status import OPEN, read_authorization_status
 from ottr.ca.acme.validation import Look, offer, validate
 from ottr.ca.authority import Authority
+from ottr.ca.statements import Statement, insert
+from ottr.errors import AuthorityError
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_S = 0.3
@@ -36,7 +37,11 @@ _REUSABLE = table.select().where(
     table.c.status == "valid",
     table.c.expires > sa.bindparam("until"),
 )
-_INSERT = table.insert()
+_INSERT = insert(table)
+_JUDGE = Statement(
+    table.update().where(_BY_ID, (table.c.status == "pending") | (table.c.status == "processing")),
+    ("status", "challenges", "expires", "failed_at"),
+)
 
 
 class Authorizations:
@@ -110,7 +115,7 @@ class Authorizations:
             expires=self._authority.clock() + timedelta(seconds=self._settings.order_lifetime_s),
             failed_at=None,
         )
-        connection.execute(_INSERT, asdict(row))
+        _INSERT.change(connection, write_row(row))
 
     def _get(self, ask: Ask, authorization_id: str) -> Authorization:
         with self._authority.database.read() as connection:
@@ -136,7 +141,7 @@ class Authorizations:
         except TimeoutError:
             challenges = {**found.challenges, kind: {"status": "processing"}}
             return self._change(found, ("pending",), status="processing", challenges=challenges)
-        except Exception as error:
+        except AuthorityError as error:
             raise Problem("serverInternal", "the look at the challenge died; ask again") from error
         with self._authority.database.read() as connection:
             return find_authorization(connection, found.id) or found
@@ -150,10 +155,9 @@ class Authorizations:
 
     def _work(self, found: Authorization, kind: str) -> None:
         try:
-            problem = self._validate(found, kind)
-            self._record(found, kind, problem)
-        except Exception:
-            _LOG.exception("the look at %s of %s died", kind, found.value)
+            self._record(found, kind, self._validate(found, kind))
+        except AuthorityError as error:
+            _LOG.error("the look at %s of %s cannot be recorded: %s", kind, found.value, error)
             raise
         finally:
             with self._lock:
@@ -169,18 +173,27 @@ class Authorizations:
         except Problem as problem:
             problem.identifier = found.identifier.document
             return problem
+        except Exception:
+            _LOG.exception("the look at %s of %s died", kind, found.value)
+            return Problem("serverInternal", "the look at the challenge died")
         return None
 
     def _record(self, found: Authorization, kind: str, problem: Problem | None) -> None:
         """The one challenge decides; the others go away with it (section 7.1.6)."""
-        now = self._authority.clock()
+        now, expires = self._authority.clock(), found.expires
         if problem is None:
             challenge: dict[str, Any] = {"status": "valid", "validated": now.strftime(_TIME)}
             expires = now + timedelta(seconds=self._settings.authorization_lifetime_s)
-            self._change(found, _LOOKED_AT, status="valid", challenges={kind: challenge}, expires=expires)
         else:
             challenge = {"status": "invalid", "error": problem.document}
-            self._change(found, _LOOKED_AT, status="invalid", challenges={kind: challenge}, failed_at=now)
+        values = {
+            "status": challenge["status"],
+            "challenges": {kind: challenge},
+            "expires": expires,
+            "failed_at": None if problem is None else now,
+        }
+        with self._authority.database.write(durable=False) as connection:
+            _JUDGE.change(connection, {**values, "key": found.id})
 
     def _change(self, found: Authorization, from_status: tuple[str, ...], **values: Any) -> Authorization:
         """Change it unless it has become something else meanwhile; return what it is now."""
@@ -203,7 +216,6 @@ class Authorizations:
         return Reply(200, document, wait)
 
 
-_LOOKED_AT = ("pending", "processing")
 _IN_WORK = table.c.status == "processing"
 
 

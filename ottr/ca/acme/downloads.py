@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,10 +20,11 @@ from ottr.ca.acme.schema import authorization
 from ottr.ca.acme.schema import order as orders
 from ottr.ca.acme.status import read_authorization_status
 from ottr.ca.authority import Authority, parse_row
-from ottr.ca.certificates import find_certificate
+from ottr.ca.certificates import find_by_serial, find_certificate
 from ottr.ca.jose import JoseError
 from ottr.ca.keys import hash_public_key
 from ottr.ca.model import Certificate, Reason
+from ottr.ca.statements import Statement
 from ottr.errors import StatusConflict
 
 _REASONS = frozenset(
@@ -36,6 +39,8 @@ _REASONS = frozenset(
 )
 """What a subscriber can know; the others are the CA's to say."""
 
+_OWNER = Statement(sa.select(orders.c.account_id).where(orders.c.certificate == sa.bindparam("place")))
+
 
 class Downloads:
     """The certificate and revokeCert endpoints."""
@@ -47,23 +52,22 @@ class Downloads:
         """The PEM chain of a certificate; ``chain`` is the number of an alternate."""
         ask.read_only()
         place = f"{issuer_id}/{serial}"
-        owned = sa.select(orders.c.account_id).where(orders.c.certificate == place)
         with self._authority.database.read() as connection:
-            owner = connection.execute(owned).scalar()
+            owned = _OWNER.fetch_one(connection, {"place": place})
             found = find_certificate(connection, issuer_id, serial)
-        if owner is None or found is None:
+        if owned is None or found is None:
             raise missing("certificate")
-        if owner != ask.owner.id:
+        if owned[0] != ask.owner.id:
             raise unauthorized("this certificate is another account's")
         chains = self._authority.chains(issuer_id)
-        if not chain.isdecimal() or int(chain) >= len(chains):
+        if not re.fullmatch(r"[0-9]{1,3}", chain) or int(chain) >= len(chains):
             raise missing("chain")
         links = tuple(
             f'<{ask.url(f"/cert/{place}")}{f"/{number}" if number else ""}>;rel="alternate"'
             for number in range(len(chains))
             if number != int(chain)
         )
-        body = b"".join(one.public_bytes(Encoding.PEM) for one in (parse_row(found), *chains[int(chain)]))
+        body = b"".join(_write_pem(one) for one in (parse_row(found), *chains[int(chain)]))
         return Reply(links=links, body=body, content_type="application/pem-certificate-chain")
 
     def revoke(self, ask: Ask) -> Reply:
@@ -87,11 +91,7 @@ class Downloads:
             serial = format(x509.load_der_x509_certificate(der).serial_number, "x")
         except ValueError as error:
             raise malformed("the certificate cannot be read") from error
-        for issuer in self._authority.issuers():
-            found = find_certificate(connection, issuer.id, serial)
-            if found is not None and found.der == der:
-                return found
-        return None
+        return next((found for found in find_by_serial(connection, serial) if found.der == der), None)
 
     def _identify(self, connection: sa.Connection, ask: Ask, found: Certificate, der: bytes) -> str:
         if ask.account is None:
@@ -116,6 +116,11 @@ class Downloads:
             if read_authorization_status(one, now) == "valid"
         }
         return bool(found.names.texts) and set(found.names.texts) <= held
+
+
+@lru_cache(maxsize=64)
+def _write_pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.PEM)
 
 
 def _read_der(fields: Mapping[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -104,7 +105,7 @@ def read_ask(message: Message, nonces: Nonces, connection: sa.Connection, *, wit
         raise malformed(f"requests have the type {JOSE_TYPE}", 415)
     try:
         jws = jose.parse_jws(jose.parse_json(message.body, "the request"))
-        _check_header(jws.header, message, nonces)
+        nonce = _check_header(jws.header, message, nonces)
         jwk, account = _find_key(jws.header, message, connection, with_key)
         jws.verify(jwk)
         payload = jose.parse_json(jws.payload, "the payload") if jws.payload else None
@@ -114,12 +115,13 @@ def read_ask(message: Message, nonces: Nonces, connection: sa.Connection, *, wit
         raise malformed(str(error)) from error
     if account is not None and account.status != "valid":
         raise unauthorized(f"the account is {account.status}")
-    if not nonces.take(jws.header["nonce"]):
+    if not nonces.use(nonce):
         raise _bad_nonce()
     return Ask(message, jws, payload, jwk, account)
 
 
-def _check_header(header: Mapping[str, Any], message: Message, nonces: Nonces) -> None:
+def _check_header(header: Mapping[str, Any], message: Message, nonces: Nonces) -> bytes:
+    """Check it, and return what the nonce stands for."""
     if set(header) - _HEADER:
         raise JoseError("the protected header has parameters that are not known")
     if ("jwk" in header) == ("kid" in header):
@@ -130,8 +132,10 @@ def _check_header(header: Mapping[str, Any], message: Message, nonces: Nonces) -
         raise unauthorized("the url of the protected header is not the URL of the request")
     if not isinstance(header.get("nonce"), str):
         raise JoseError("the protected header has no nonce")
-    if not nonces.knows(header["nonce"]):
+    nonce = nonces.read(header["nonce"])
+    if nonce is None:
         raise _bad_nonce()
+    return nonce
 
 
 def _find_key(
@@ -149,7 +153,13 @@ def _find_key(
         account = find_account(connection, kid.removeprefix(prefix))
     if account is None:
         raise Problem("accountDoesNotExist", "there is no account with this kid")
-    return jose.parse_jwk(json.loads(account.jwk)), account
+    return _read_jwk(account.jwk), account
+
+
+@lru_cache(maxsize=256)
+def _read_jwk(text: str) -> Jwk:
+    """The key of an account, as stored."""
+    return jose.parse_jwk(json.loads(text))
 
 
 def _bad_nonce() -> Problem:

@@ -22,7 +22,12 @@ from ottr.ca.authority import Authority
 from ottr.ca.csr import Request, parse_csr
 from ottr.ca.issuance import Prepared, Terms, select_names
 from ottr.ca.jose import JoseError, build_jwk
+from ottr.ca.statements import Statement
 from ottr.errors import NameRefused, RequestRefused, UnknownCertificate
+
+_ONE = table.update().where(table.c.id == sa.bindparam("key"))
+_CLAIM = Statement(_ONE.where(table.c.status == "pending"), ["status"])
+_NOTE = Statement(_ONE, ["certificate"])
 
 
 class Finalizing:
@@ -97,16 +102,14 @@ class Finalizing:
 
     def _sign(self, connection: sa.Connection, ask: Ask, order: Order, prepared: Prepared) -> Order:
         """Claim first, so that whoever comes second signs nothing; all of it is one transaction."""
-        claim = table.update().where(table.c.id == order.id, table.c.status == "pending").values(status="valid")
-        if not connection.execute(claim).rowcount:
+        if not _CLAIM.change(connection, {"key": order.id, "status": "valid"}):
             raise Problem("orderNotReady", "the order is being finalized")
         _check_still(connection, ask, order, self._authority.clock())
         try:
             row = self._authority.sign(connection, prepared)
         except RequestRefused as error:
             raise _bad(str(error)) from error
-        values = {"certificate": f"{row.issuer_id}/{row.serial}"}
-        connection.execute(table.update().where(table.c.id == order.id).values(values))
+        _NOTE.change(connection, {"key": order.id, "certificate": f"{row.issuer_id}/{row.serial}"})
         signed = find_order(connection, order.id)
         return signed or order
 

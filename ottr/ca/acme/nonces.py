@@ -8,7 +8,6 @@ one, as every client must be ready for.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 import struct
@@ -39,15 +38,8 @@ class Nonces:
         body = _PER_SECOND.pack(int(self._clock().timestamp())) + secrets.token_bytes(8)
         return encode(body + self._mac(body))
 
-    def knows(self, nonce: object) -> bool:
-        """Whether it is one of ours and not too old; says nothing about its use."""
-        return self._read(nonce) is not None
-
-    def take(self, nonce: object) -> bool:
-        """Use it up; False when it is not ours, too old, or used."""
-        body = self._read(nonce)
-        if body is None:
-            return False
+    def use(self, body: bytes) -> bool:
+        """Use up what ``read`` returned; False when it has been used."""
         now = int(self._clock().timestamp())
         with self._lock:
             self._forget(now)
@@ -57,7 +49,8 @@ class Nonces:
             self._order.append((_PER_SECOND.unpack_from(body)[0], body))
         return True
 
-    def _read(self, nonce: object) -> bytes | None:
+    def read(self, nonce: object) -> bytes | None:
+        """What of a nonce tells it from others; None when it is not ours or too old. Says nothing about its use."""
         try:
             raw = decode(nonce, "the nonce")
         except JoseError:
@@ -74,4 +67,4 @@ class Nonces:
             self._used.discard(self._order.popleft()[1])
 
     def _mac(self, body: bytes) -> bytes:
-        return hmac.new(self._key, body, hashlib.sha256).digest()[:_MAC_SIZE]
+        return hmac.digest(self._key, body, "sha256")[:_MAC_SIZE]

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from ottr.ca.acme.records import (
     hash_names,
     list_authorizations,
     make_id,
+    write_row,
 )
 from ottr.ca.acme.renewal_info import find_predecessor
 from ottr.ca.acme.schema import order as table
@@ -30,12 +31,14 @@ from ottr.ca.acme.settings import AcmeSettings
 from ottr.ca.acme.status import read_error, read_order_status
 from ottr.ca.acme.validation import offer
 from ottr.ca.authority import Authority
+from ottr.ca.issuance import MOST_AHEAD
 from ottr.ca.model import Names
 from ottr.ca.names import MOST_NAMES, parse_dns, parse_ip
+from ottr.ca.statements import insert
 from ottr.errors import NameRefused
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-_INSERT = table.insert()
+_INSERT = insert(table)
 
 
 class Orders:
@@ -55,8 +58,8 @@ class Orders:
         names = _read_names(fields.get("identifiers"), self._settings)
         profile = self._read_profile(fields, names)
         not_before, not_after = (_read_time(fields, key) for key in ("notBefore", "notAfter"))
-        _check_span(not_before, not_after)
-        with self._authority.database.write() as connection:
+        _check_span(not_before, not_after, self._authority.clock())
+        with self._authority.database.write(durable=False) as connection:
             self._check_names(connection, account, names)
             found = self._find_open(connection, account, names, profile)
             if found is not None and not_before is None and not_after is None:
@@ -79,7 +82,7 @@ class Orders:
         ask.read_only()
         if ask.owner.id != account_id:
             raise unauthorized("these are another account's orders")
-        start, size = int(cursor) if cursor.isdecimal() else 0, self._settings.orders_per_page
+        start, size = int(cursor) if re.fullmatch(r"[0-9]{1,9}", cursor) else 0, self._settings.orders_per_page
         query = table.select().where(table.c.account_id == account_id, table.c.status != "invalid")
         query = query.order_by(table.c.created_at.desc(), table.c.id).offset(start).limit(size + 1)
         with self._authority.database.read() as connection:
@@ -181,7 +184,7 @@ class Orders:
             replaces=replaces,
             created_at=now,
         )
-        connection.execute(_INSERT, asdict(order))
+        _INSERT.change(connection, write_row(order))
         return order
 
     def _answer(self, ask: Ask, order: Order, proofs: Sequence[Authorization], status: int = 200) -> Reply:
@@ -261,10 +264,15 @@ def _read_time(fields: Mapping[str, Any], key: str) -> datetime | None:
         raise malformed(f"{key} is a time as in RFC 3339") from error
     if time.tzinfo is None:
         raise malformed(f"{key} is a time with its offset, as in RFC 3339")
-    return time.astimezone(UTC).replace(microsecond=0)
+    try:
+        return time.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:
+        raise malformed(f"{key} is not a time a certificate can have") from error
 
 
-def _check_span(not_before: datetime | None, not_after: datetime | None) -> None:
+def _check_span(not_before: datetime | None, not_after: datetime | None, now: datetime) -> None:
+    if not_before is not None and not_before > now + MOST_AHEAD:
+        raise malformed(f"notBefore is within {MOST_AHEAD.days} days")
     if not_before is not None and not_after is not None and not_after <= not_before:
         raise malformed("notAfter is not after notBefore")
 

@@ -14,14 +14,13 @@ import sqlalchemy as sa
 
 from ottr.ca.acme import schema
 from ottr.ca.names import NameRules
+from ottr.ca.statements import Statement
 
-_ACCOUNT = schema.account.select().where(schema.account.c.id == sa.bindparam("key"))
-_ACCOUNT_OF_KEY = schema.account.select().where(schema.account.c.thumbprint == sa.bindparam("key"))
-_ORDER = schema.order.select().where(schema.order.c.id == sa.bindparam("key"))
-_AUTHORIZATION = schema.authorization.select().where(schema.authorization.c.id == sa.bindparam("key"))
-_AUTHORIZATIONS = schema.authorization.select().where(
-    schema.authorization.c.id.in_(sa.bindparam("keys", expanding=True))
-)
+_KEY: sa.BindParameter[str] = sa.bindparam("key")
+_ACCOUNT = Statement(schema.account.select().where(schema.account.c.id == _KEY))
+_ACCOUNT_OF_KEY = Statement(schema.account.select().where(schema.account.c.thumbprint == _KEY))
+_ORDER = Statement(schema.order.select().where(schema.order.c.id == _KEY))
+_AUTHORIZATION = Statement(schema.authorization.select().where(schema.authorization.c.id == _KEY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +101,11 @@ class Authorization:
         return Identifier(self.kind, self.value)
 
 
+def write_row(value: Order | Authorization) -> dict[str, Any]:
+    """The columns of a value."""
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
 def make_id() -> str:
     """An id nobody can guess."""
     return secrets.token_hex(12)
@@ -115,34 +119,32 @@ def hash_names(names: Sequence[Identifier]) -> str:
 
 def find_account(connection: sa.Connection, account_id: str) -> Account | None:
     """An account by its id."""
-    row = connection.execute(_ACCOUNT, {"key": account_id}).one_or_none()
+    row = _ACCOUNT.fetch_one(connection, {"key": account_id})
     return None if row is None else Account(*row)
 
 
 def find_account_of_key(connection: sa.Connection, thumbprint: str) -> Account | None:
     """An account by the thumbprint of its key."""
-    row = connection.execute(_ACCOUNT_OF_KEY, {"key": thumbprint}).one_or_none()
+    row = _ACCOUNT_OF_KEY.fetch_one(connection, {"key": thumbprint})
     return None if row is None else Account(*row)
 
 
 def find_order(connection: sa.Connection, order_id: str) -> Order | None:
     """An order by its id."""
-    row = connection.execute(_ORDER, {"key": order_id}).one_or_none()
+    row = _ORDER.fetch_one(connection, {"key": order_id})
     return None if row is None else Order(*row)
 
 
 def find_authorization(connection: sa.Connection, authorization_id: str) -> Authorization | None:
     """An authorization by its id."""
-    row = connection.execute(_AUTHORIZATION, {"key": authorization_id}).one_or_none()
+    row = _AUTHORIZATION.fetch_one(connection, {"key": authorization_id})
     return None if row is None else Authorization(*row)
 
 
 def list_authorizations(connection: sa.Connection, ids: Sequence[str]) -> tuple[Authorization, ...]:
     """Authorizations of an order."""
-    if len(ids) == 1:
-        found = find_authorization(connection, ids[0])
-        return () if found is None else (found,)
-    return tuple(Authorization(*row) for row in connection.execute(_AUTHORIZATIONS, {"keys": list(ids)}))
+    found = (find_authorization(connection, one) for one in ids)
+    return tuple(one for one in found if one is not None)
 
 
 def write_rules(rules: NameRules) -> dict[str, list[str]]:

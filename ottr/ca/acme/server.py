@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -33,6 +34,8 @@ _ENDPOINTS = (
     ("keyChange", "/key-change"),
     ("renewalInfo", "/renewal-info"),
 )
+_EMPTY = re.compile(rb'"payload"\s*:\s*""')
+"""POST-as-GET. A body in which this stands and that has a payload all the same is no JWS."""
 Handler = Callable[..., Reply]
 
 
@@ -87,6 +90,12 @@ class AcmeServer:
         if message.method != "GET" or message.path == "/new-nonce":
             headers["Replay-Nonce"] = self._nonces.give()
         return replace(reply, headers=headers, links=(*reply.links, f'<{message.base}/directory>;rel="index"'))
+
+    def is_quick(self, message: Message) -> bool:
+        """Whether it only reads, a few rows of a file: not worth a thread, and nobody else's write is waited for."""
+        if not self._authority.database.is_local or message.path.endswith("/orders"):
+            return False
+        return message.method != "POST" or _EMPTY.search(message.body) is not None
 
     def _answer(self, message: Message) -> Reply:
         if message.method in ("GET", "HEAD"):

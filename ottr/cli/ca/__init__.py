@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import typer
 
+from ottr.cli.ca.crl import crl
+from ottr.cli.ca.enrolling import est_user
 from ottr.cli.ca.generations import init, rewrap, rollover
 from ottr.cli.ca.issuing import issue, renew
 from ottr.cli.ca.looking import list_, show
+from ottr.cli.ca.publish import publish
 from ottr.cli.ca.serving import eab, serve
 from ottr.cli.ca.status import hold, release, revoke
 from ottr.cli.ca.transfer import export, import_
@@ -15,9 +18,9 @@ from ottr.cli.options import spread
 
 _PANELS = (
     ("Certificates", (issue, renew, list_, show)),
-    ("Status", (revoke, hold, release)),
+    ("Status", (revoke, hold, release, crl, publish)),
     ("Files", (import_, export)),
-    ("Service", (serve, eab)),
+    ("Service", (serve, eab, est_user)),
     ("The CA", (init, rollover, rewrap)),
 )
 
@@ -33,5 +36,5 @@ def build() -> typer.Typer:
     )
     for panel, commands in _PANELS:
         for command in commands:
-            app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(spread(command))
+            app.command(command.__name__.rstrip("_").replace("_", "-"), rich_help_panel=panel)(spread(command))
     return app

@@ -63,7 +63,7 @@ def rollover(
         raise Misuse("--prepare, --activate and --retire are three steps: one at a time")
     if key_type is not None and (activate or retire):
         raise Misuse("--key-type has a meaning only when keys are made")
-    with place.open() as authority:
+    with place.open() if activate or retire else place.open_with_keys() as authority:
         if activate:
             said = f"retiring: {', '.join(activate_rollover(authority)) or 'nothing'}"
         elif retire:
@@ -81,18 +81,25 @@ def rewrap(
     ] = None,
 ) -> int:
     """Change the passphrase: every key is wrapped anew, none is changed. Run it again if it was interrupted."""
-    with place.open() as authority:
+    from ottr.ca.acme import schema
+    from ottr.ca.acme.accounts import rewrap_bindings
+
+    with place.open_with_keys() as authority:
         if not isinstance(authority.keyring, FileKeyring):
             raise KeyUnavailable("the keys of this CA are in a token", hint="change the token's PIN with its own tool")
         ask = asker("New passphrase", twice=True)
         new = Passphrase(find_passphrase(new_passphrase_file, {}, ask))
+        authority.database.ensure("acme", schema.VERSION, schema.metadata)
         with authority.database.write() as connection:
             held = rewrap_keys(connection, authority.passphrase, new)
+            bindings = rewrap_bindings(authority, connection, new)
         files = authority.keyring.rewrap(new)
     if place.output is Form.JSON:
-        screen.say_json({"version": SCHEMA_VERSION, "issuer_keys": list(files), "held_keys": held})
+        screen.say_json(
+            {"version": SCHEMA_VERSION, "issuer_keys": list(files), "held_keys": held, "bindings": bindings}
+        )
     else:
-        screen.say(f"{len(files)} keys of issuers and {held} others have the new passphrase")
+        screen.say(f"{len(files)} keys of issuers, {held} others and {bindings} bindings have the new passphrase")
     return ExitStatus.OK
 
 

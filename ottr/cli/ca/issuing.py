@@ -48,10 +48,11 @@ def issue(
         raise Misuse("a CSR brings its own names and key: leave NAME and --exposed out")
     if csr is None and not names and not subject:
         raise Misuse("for whom? Give names, --subject or --csr")
+    check_days(days)
     terms = Terms(
         profile, ANY_NAME, "operator", None if days is None else days * _DAY_S, auto_renew=csr is None and not no_renew
     )
-    with place.open() as authority:
+    with place.open_with_keys() as authority:
         if csr is not None:
             request = parse_csr(read_file(csr))
             row = authority.issue(_rename(request, subject), terms)
@@ -75,12 +76,18 @@ def renew(
     """Renew with a new key and serial and the same names, what the CA holds the key of."""
     if bool(serial) == due:
         raise Misuse("renew one SERIAL, or all that is --due")
-    with place.open() as authority:
+    with place.open_with_keys() as authority:
         if due:
             return _show_run(place, renew_due(authority))
         done = renew_certificate(authority, find_row(authority, serial, issuer))
     show_row(place, done.new, f"replaces {done.old.serial}, until {format_time(done.new.not_after)}")
     return ExitStatus.OK
+
+
+def check_days(days: float | None) -> None:
+    """Raise Misuse for a span that is none."""
+    if days is not None and days <= 0:
+        raise Misuse("--days is more than 0")
 
 
 def read_subject(text: str, names: tuple[str, ...]) -> x509.Name:

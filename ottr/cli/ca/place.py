@@ -52,15 +52,29 @@ class Place:
 
     @contextmanager
     def open(self) -> Iterator[Authority]:
-        """The CA, its keys opened when they are needed."""
-        with open_authority(self.folder, self.find_passphrase()) as authority:
+        """The CA, for who needs no key: the passphrase is not asked for, or late."""
+        self._log()
+        with open_authority(self.folder, Passphrase(self._find)) as authority:
+            yield authority
+
+    @contextmanager
+    def open_with_keys(self) -> Iterator[Authority]:
+        """The CA, its passphrase at hand: nobody is asked for it in the middle of a transaction."""
+        with self.open() as authority:
+            authority.passphrase.reveal()
             yield authority
 
     def find_passphrase(self, kdf: Kdf = Kdf.ARGON2ID, *, twice: bool = False) -> Passphrase:
-        """The passphrase of its keys. Raises KeyUnavailable."""
-        set_up_logs(self.verbose, LogForm.HUMAN, None, Redactor())
+        """The passphrase of its keys, asked for now. Raises KeyUnavailable."""
+        self._log()
+        return Passphrase(self._find(twice=twice), kdf)
+
+    def _find(self, *, twice: bool = False) -> bytes:
         ask = asker("Passphrase of the CA's keys", twice=twice)
-        return Passphrase(find_passphrase(self.passphrase_file, os.environ, ask), kdf)
+        return find_passphrase(self.passphrase_file, os.environ, ask)
+
+    def _log(self) -> None:
+        set_up_logs(self.verbose, LogForm.HUMAN, None, Redactor())
 
 
 def asker(prompt: str, *, twice: bool) -> Callable[[], str] | None:

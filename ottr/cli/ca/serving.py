@@ -24,8 +24,9 @@ def serve(place: Place) -> int:
             screen.say_json({"version": SCHEMA_VERSION, "directory": url})
         else:
             screen.say(f"serving {url}; Ctrl-C ends it")
+        screen.flush()  # whoever reads it through a pipe or a file waits for it
 
-    with place.open() as authority:
+    with place.open_with_keys() as authority:
         serve(authority, read_server_settings(authority.settings), tell)
     return ExitStatus.OK
 
@@ -42,7 +43,7 @@ def eab(
     from ottr.ca.acme import schema
     from ottr.ca.acme.accounts import create_binding
 
-    with place.open() as authority:
+    with place.open_with_keys() as authority:
         authority.database.ensure("acme", schema.VERSION, schema.metadata)
         made, key = create_binding(authority, NameRules(dns=tuple(name.lower() for name in names)), kid)
     if place.output is Form.JSON:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ from ottr.ca.keyed import take_key
 from ottr.ca.model import Certificate, Phase
 from ottr.ca.opensslca import IndexEntry, parse_index
 from ottr.ca.passphrase import find_passphrase
+from ottr.ca.trust import list_trusted
 from ottr.cli import screen
 from ottr.cli.ca.place import IssuerId, Place, describe_certificate, describe_issuer, find_row
 from ottr.cli.options import Form, Misuse
@@ -60,7 +62,7 @@ def import_(
     if index and (ca or len(files) != 1):
         raise Misuse("--index takes one index.txt, and not --ca")
     password = None if password_file is None else find_passphrase(password_file, {}, None)
-    with place.open() as authority:
+    with place.open() if index else place.open_with_keys() as authority:
         if index:
             return _import_index(place, authority, index, files[0], certificates)
         entities = [one for file in files for one in parse_bundle(read_file(file), password, str(file))]
@@ -84,20 +86,26 @@ def export(
     password_file: Annotated[
         Path | None, typer.Option("--password-file", help="Password of the file; made there when it does not exist.")
     ] = None,
+    issuers: Annotated[
+        bool, typer.Option("--issuers", help="The roots and all other issuers, for servers that verify clients.")
+    ] = False,
     issuer: IssuerId = "",
 ) -> int:
     """Write a certificate with its chain and, if asked, its key; without SERIAL the trust bundle, old roots and new."""
     secret = key or format in (Format.PKCS12, Format.JAVA)
     if secret and (out is None or password_file is None):
         raise Misuse("this needs --out and --password-file")
+    if serial and issuers:
+        raise Misuse("one certificate with its chain, or the --issuers: not both")
     if not serial and (key or format in (Format.DER, Format.PKCS12)):
         raise Misuse("of which certificate? Give its SERIAL, or export the roots as --format pem or java")
     password = _find_password(password_file) if secret and password_file else b""
-    with place.open() as authority:
+    held = key or format is Format.PKCS12
+    with place.open_with_keys() if held else place.open() as authority:
         content = (
             _export_one(authority, find_row(authority, serial, issuer), format, key, preset, password)
             if serial
-            else (_export_roots(authority, format, password))
+            else (_export_roots(authority, format, password, list_trusted if issuers else Authority.trust_bundle))
         )
     if out is None:
         screen.say(content.decode("ascii").rstrip())
@@ -123,8 +131,13 @@ def _export_one(
     return export_pem(chain)
 
 
-def _export_roots(authority: Authority, format: Format, password: bytes) -> bytes:
-    roots = authority.trust_bundle()
+def _export_roots(
+    authority: Authority,
+    format: Format,
+    password: bytes,
+    listed: Callable[[Authority], Sequence[x509.Certificate]],
+) -> bytes:
+    roots = listed(authority)
     return export_java_truststore(roots, password) if format is Format.JAVA else export_pem(roots)
 
 

@@ -20,6 +20,7 @@ from ottr.ca.opening import init_authority
 from ottr.lab.bind import Bind
 from ottr.lab.network import Network
 from ottr.lab.process import Process
+from tests.measuring import measured
 
 PASSPHRASE = "correct horse battery staple"
 
@@ -67,5 +68,6 @@ def serve(folder: Path, network: Network, bind: Bind, number: int, **server: Any
     service = Service(folder, f"{acme['url']}/directory", folder / "roots.pem", {"OTTR_CA_PASSPHRASE": PASSPHRASE})
     service.ottr("export", "--out", str(service.ca_bundle))
     command = (sys.executable, "-m", "ottr", "ca", "serve", "--dir", str(folder))
-    with Process(command, log=folder / "serve.log", listens=[("127.0.0.1", port)], environment=service.environment):
+    environment = {**measured(), **service.environment}
+    with Process(command, log=folder / "serve.log", listens=[("127.0.0.1", port)], environment=environment):
         yield service

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Iterable
 
 import dns.exception
@@ -20,8 +21,23 @@ from ottr.ca.acme.records import Identifier
 from ottr.ca.acme.settings import ValidationSettings
 
 _MOST_ALIASES = 8
+_MOST_ADDRESSES = 4
 _UDP_SIZE = 1232
 _FINE = (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
+
+
+class Deadline:
+    """The end of all that one look does: nobody we ask or connect to can hold it up for longer, however slowly."""
+
+    def __init__(self, span_s: float) -> None:
+        self._end = time.monotonic() + span_s
+
+    def rest_s(self) -> float:
+        """What is left, more than nothing. Raises TimeoutError."""
+        rest_s = self._end - time.monotonic()
+        if rest_s <= 0:
+            raise TimeoutError("the time for this look is over")
+        return rest_s
 
 
 class LookupFailed(Exception):
@@ -54,7 +70,7 @@ def find_addresses(identifier: Identifier, settings: ValidationSettings) -> tupl
     allowed = tuple(address for address in found if _may_connect(address, settings))
     if not allowed:
         raise Problem("unauthorized", f"{identifier.value} has no address this server connects to")
-    return allowed
+    return allowed[:_MOST_ADDRESSES]
 
 
 def _may_connect(text: str, settings: ValidationSettings) -> bool:

@@ -14,7 +14,7 @@ from ottr.ca.acme.problems import Problem
 from ottr.ca.acme.records import Identifier
 from ottr.ca.acme.settings import ValidationSettings
 from ottr.ca.acme.validation import Look
-from ottr.ca.acme.validation.lookup import find_addresses
+from ottr.ca.acme.validation.lookup import Deadline, find_addresses
 
 PROTOCOL = "acme-tls/1"
 ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
@@ -24,9 +24,10 @@ _OCTET_STRING_OF_32 = b"\x04\x20"
 def validate(look: Look, settings: ValidationSettings) -> None:
     """The certificate served for the protocol must carry name and digest alone. Raises Problem."""
     failed: Exception | None = None
+    deadline = Deadline(settings.timeout_s)
     for address in find_addresses(look.identifier, settings):
         try:
-            der = _fetch(address, look.identifier, settings)
+            der = _fetch(address, look.identifier, settings, deadline)
         except (OSError, ssl.SSLError) as error:
             failed = error
             continue
@@ -36,7 +37,7 @@ def validate(look: Look, settings: ValidationSettings) -> None:
     raise Problem(kind, f"{look.identifier.value}: {type(failed).__name__}") from failed
 
 
-def _fetch(address: str, identifier: Identifier, settings: ValidationSettings) -> bytes:
+def _fetch(address: str, identifier: Identifier, settings: ValidationSettings, deadline: Deadline) -> bytes:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # it is signed by its own key
@@ -44,7 +45,7 @@ def _fetch(address: str, identifier: Identifier, settings: ValidationSettings) -
     context.set_alpn_protocols([PROTOCOL])
     name = identifier.value if identifier.kind == "dns" else ipaddress.ip_address(identifier.value).reverse_pointer
     with (
-        socket.create_connection((address, settings.tls_port), settings.timeout_s) as plain,
+        socket.create_connection((address, settings.tls_port), deadline.rest_s() / 2) as plain,
         context.wrap_socket(plain, server_hostname=name) as secured,
     ):
         if secured.selected_alpn_protocol() != PROTOCOL:
@@ -57,7 +58,7 @@ def _check(der: bytes, look: Look) -> None:
         extensions = x509.load_der_x509_certificate(der).extensions
         names = list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
         extension = extensions.get_extension_for_oid(ACME_IDENTIFIER)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise Problem("unauthorized", "the certificate served is not one for this challenge") from error
     value = extension.value
     digest = value.value if isinstance(value, x509.UnrecognizedExtension) else b""

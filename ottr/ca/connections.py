@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections that are not waited for without end: uvicorn's own has no bound on the time and size of headers."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.events import TimerHandle
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long, and with how much, a client may keep the server waiting for a whole request."""
+
+    headers_s: float = 10.0
+    """From the connection, or the first byte of a further request, to the end of its headers."""
+    body_s: float = 10.0
+    header_bytes: int = 32 * 1024
+    waiting: int = 500
+    """Connections without a whole request; one more, and the one that waits longest is closed."""
+
+
+DEFAULT_PATIENCE = Patience()
+
+
+class Crowd:
+    """The connections of a server that wait for the rest of a request, in the order of their waiting."""
+
+    def __init__(self, patience: Patience) -> None:
+        self.patience = patience
+        self._waiting: dict[PatientProtocol, None] = {}
+
+    def add(self, one: PatientProtocol) -> None:
+        """It waits; where too many do, the first of them waits no longer."""
+        self._waiting.setdefault(one)
+        if len(self._waiting) > self.patience.waiting:
+            first = next(iter(self._waiting))
+            self.remove(first)
+            first.transport.abort()
+
+    def remove(self, one: PatientProtocol) -> None:
+        """It has its request, or is gone."""
+        self._waiting.pop(one, None)
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """One connection. ``crowd`` is that of its server, see ``build_protocol``."""
+
+    crowd: Crowd
+    _timer: TimerHandle | None = None
+    _received = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """It may be silent for as long as patience lasts."""
+        super().connection_made(transport)
+        self._await_headers()
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes before the end of the headers."""
+        if not self._has_headers():
+            self._await_headers()
+            self._received += len(data)
+        super().data_received(data)
+        if self._has_headers():
+            self._stop_timer()
+            if not self.cycle.more_body:
+                self.crowd.remove(self)
+        elif self._received > self.crowd.patience.header_bytes:
+            self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        """What waits for a further request may have to go first."""
+        super().on_response_complete()
+        self.crowd.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It waits no more."""
+        super().connection_lost(exc)
+        self._stop_timer()
+        self.crowd.remove(self)
+
+    def _has_headers(self) -> bool:
+        cycle: Any = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _await_headers(self) -> None:
+        if self._timer is None:
+            self.crowd.add(self)
+            self._timer = self.loop.call_later(self.crowd.patience.headers_s, self.transport.abort)
+
+    def _stop_timer(self) -> None:
+        self._received = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def build_protocol(patience: Patience) -> type[HttpToolsProtocol]:
+    """The protocol for the connections of one server."""
+    return type("ServersProtocol", (PatientProtocol,), {"crowd": Crowd(patience)})

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Issuers as OCSP requests name them: by hashes of name and key (RFC 6960 section 4.1.1)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ottr.ca.keys import encode_public_key
+from ottr.ca.model import Issuer
+from ottr.ca.status.answer import read_key_bits
+from ottr.ca.status.request import HASHES, CertId
+
+
+@dataclass(frozen=True, slots=True)
+class Hashable:
+    """What of an issuer is hashed."""
+
+    name: bytes
+    """DER of its subject."""
+    key: bytes
+    """The bits of its public key."""
+
+
+def read_hashable(issuer: Issuer) -> Hashable:
+    """The name and key of an issuer."""
+    certificate = issuer.certificate
+    public_key: Any = certificate.public_key()
+    return Hashable(certificate.subject.public_bytes(), read_key_bits(encode_public_key(public_key)))
+
+
+class Identities:
+    """Finds the issuer that a CertID means: issuers with one name have different keys."""
+
+    def __init__(self, issuers: Iterable[Issuer]) -> None:
+        self._ids = {
+            (digest, *(hashlib.new(digest, part).digest() for part in (one.name, one.key))): issuer_id
+            for issuer_id, one in ((issuer.id, read_hashable(issuer)) for issuer in issuers if issuer.key_id)
+            for digest in HASHES
+        }
+
+    def find(self, cert_id: CertId) -> str | None:
+        """Id of the issuer; None: not one of ours, or one whose key the CA does not have."""
+        return self._ids.get((cert_id.digest, cert_id.name_hash, cert_id.key_hash))

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything a relying party asks for as a tree of files, for a web server that runs nothing of Ottr.
+
+::
+
+    nginx.conf      to be included in a ``server`` block
+    www/crl/        CRLs, DER
+    www/ca/         issuers' certificates, DER; bundle.pem: roots to trust; issuers.pem: with their intermediates
+    www/ocsp/       OCSP answers; the path is the request, with ``.ors`` after it
+
+A file is replaced whole or not at all. What is still good stays: publishing again, from a timer, signs only what has
+changed, and what half of its life is over of.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+from ottr.ca.certificates import list_certificates
+from ottr.ca.exporting import export_pem
+from ottr.ca.model import Certificate, Issuer, Reason
+from ottr.ca.profiles import OCSP, ROOT
+from ottr.ca.schema import certificate
+from ottr.ca.status.crls import Kind
+from ottr.ca.status.identities import read_hashable
+from ottr.ca.status.nginx import write_configuration
+from ottr.ca.status.request import CertId, build_cert_id, build_request
+from ottr.ca.status.service import Status
+from ottr.ca.status.transport import encode_path
+from ottr.ca.trust import list_trusted
+from ottr.errors import AuthorityError
+
+SUFFIX = ".ors"
+_FRESH = ".new-"
+_SLASHES = re.compile("/+")
+
+
+@dataclass(slots=True)
+class Published:
+    """What one run did."""
+
+    crls: int = 0
+    issuers: int = 0
+    signed: int = 0
+    """OCSP answers that are new."""
+    kept: int = 0
+    removed: int = 0
+    """Of certificates that have expired."""
+
+
+def publish(status: Status, folder: Path, responder: str = "") -> Published:
+    """Write the tree. ``responder``: host:port of a running server for what has no file, nonces above all.
+
+    Raises AuthorityError.
+    """
+    done = Published()
+    try:
+        _publish_files(status, folder / "www", done)
+        if status.responder.settings.enabled:
+            _publish_answers(status, folder / "www" / "ocsp", done)
+        _write(folder / "nginx.conf", write_configuration(status, folder, responder).encode())
+    except OSError as error:
+        raise AuthorityError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
+    return done
+
+
+def _publish_files(status: Status, folder: Path, done: Published) -> None:
+    authority = status.authority
+    for one in authority.issuers():
+        _write(folder / "ca" / f"{one.id}.der", one.certificate_der)
+        done.issuers += 1
+    _write(folder / "ca" / "bundle.pem", export_pem(authority.trust_bundle()))
+    _write(folder / "ca" / "issuers.pem", export_pem(list_trusted(authority)))
+    for one in status.crls.list_issuers():
+        _write(folder / "crl" / f"{one.id}.crl", status.crls.get(one.id).der)
+        done.crls += 1
+        if status.crls.settings.deltas:
+            _write(folder / "crl" / f"{one.id}-delta.crl", status.crls.get(one.id, Kind.DELTA).der)
+            done.crls += 1
+
+
+def _publish_answers(status: Status, folder: Path, done: Published) -> None:
+    for issuer in status.crls.list_issuers():
+        signer = status.authority.load_ocsp_signer(issuer.id)
+        signed_by = signer.certificate.public_bytes(Encoding.DER)
+        for row, cert_id in _list_cert_ids(status, issuer):
+            file = folder / find_file(build_request(cert_id.raw))
+            if _is_good(file, row, signed_by, status.authority.clock()):
+                done.kept += 1
+                continue
+            answer = status.responder.presign(issuer.id, cert_id)
+            if answer.validity is None:
+                continue
+            # The time of the file says what the headers of the HTTP response will say, see nginx.py.
+            modified = answer.validity.next_update - timedelta(seconds=status.responder.settings.lifetime_s)
+            _write(file, answer.der, modified)
+            done.signed += 1
+    _remove_old(status, folder, done)
+
+
+def _list_cert_ids(status: Status, issuer: Issuer) -> Iterator[tuple[Certificate, CertId]]:
+    """Certificates of an issuer that have not expired, with the ids that clients may ask for."""
+    hashable, now, c = read_hashable(issuer), status.authority.clock(), certificate.c
+    where = (c.issuer_id == issuer.id, c.not_after > now, c.profile.not_in((ROOT, OCSP)))
+    with status.authority.database.read() as connection:
+        for row in list_certificates(connection, *where):
+            for digest in status.responder.settings.published_hashes:
+                raw = build_cert_id(digest, hashable.name, hashable.key, int(row.serial, 16))
+                yield row, CertId(digest, b"", b"", row.serial, raw)
+
+
+def find_file(request: bytes) -> Path:
+    """Where the answer to a request is: web servers take several slashes for one."""
+    return Path(_SLASHES.sub("/", encode_path(request) + SUFFIX))
+
+
+def _is_good(file: Path, row: Certificate, signed_by: bytes, now: datetime) -> bool:
+    """Whether a file says what is so now, has more than half of its life left, and is of the signer of today."""
+    try:
+        found = ocsp.load_der_ocsp_response(file.read_bytes())
+        next_update = found.next_update_utc
+        if next_update is None or found.certificates[0].public_bytes(Encoding.DER) != signed_by:
+            return False
+        fresh = now < found.produced_at_utc + (next_update - found.produced_at_utc) / 2
+        return fresh and (found.revocation_time_utc, found.revocation_reason) == _describe(row)
+    except (FileNotFoundError, ValueError, IndexError):
+        return False
+
+
+def _describe(row: Certificate) -> tuple[datetime | None, object]:
+    said = row.reason is not None and row.reason is not Reason.UNSPECIFIED
+    return row.revoked_at, row.reason.flag if said and row.reason else None
+
+
+def _remove_old(status: Status, folder: Path, done: Published) -> None:
+    """Answers that are over: those that are still needed have been signed anew before."""
+    over = status.authority.clock().timestamp() - status.responder.settings.lifetime_s
+    for place, _, names in os.walk(folder):
+        for name in names:
+            file = Path(place, name)
+            if file.stat().st_mtime < over or name.startswith(_FRESH):
+                file.unlink()
+                done.removed += 1
+
+
+def _write(file: Path, content: bytes, modified: datetime | None = None) -> None:
+    """Replace a file by a whole one. It is public, and not needed after a power cut: the next run makes it again."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if modified is None and file.exists() and file.read_bytes() == content:
+        return
+    fresh = file.with_name(_FRESH + secrets.token_hex(4))
+    fresh.write_bytes(content)
+    fresh.chmod(0o644)
+    if modified is not None:
+        os.utime(fresh, (modified.timestamp(), modified.timestamp()))
+    fresh.replace(file)
