@@ -9,6 +9,8 @@ SHELL := /bin/bash
 unexport PYTHONDONTWRITEBYTECODE
 
 HOSTS ?=
+REAL ?=
+IS_REAL = $(filter-out 0,$(REAL))
 SETUP = @flock Makefile scripts/setup
 
 help: ## show the targets
@@ -17,9 +19,9 @@ help: ## show the targets
 setup: ## install what the tests need
 	$(SETUP) test
 
-demo: ## rotate a small mixed fleet on this machine: Linux hosts (HOSTS=5), firewalls, load balancers
-	$(SETUP) demo
-	@.venv/bin/ottr demo $(if $(HOSTS),--hosts $(HOSTS))
+demo: ## rotate a small mixed fleet on this machine (HOSTS=5; REAL=1: with sshd, nginx, BIND and Pebble)
+	$(SETUP) $(if $(IS_REAL),demo,bare)
+	@.venv/bin/ottr demo $(if $(HOSTS),--hosts $(HOSTS)) $(if $(IS_REAL),--real)
 
 test: ## run every check and every test
 	$(SETUP) test
@@ -54,6 +56,12 @@ bench-plan: ## compare `ottr plan` with ansible-inventory (HOSTS=10000 RUNS=3)
 bench-firewalls: ## rotate simulated firewalls with long commits, and one of them alone (DEVICES=100 COMMIT=30)
 	$(SETUP) bench
 	@.venv/bin/python -m bench.firewalls --devices $(or $(DEVICES),100) --commit-s $(or $(COMMIT),30) --output $(or $(OUTPUT),text)
+
+.PHONY: bench-ca
+bench-ca: ## compare the private CA with Pebble: orders, and a table that fills (ORDERS=200 RUNS=3 ROWS=1000000)
+	$(SETUP) bench
+	@.venv/bin/python -m bench.ca --orders $(or $(ORDERS),200) --runs $(or $(RUNS),3) --rows $(or $(ROWS),1000000) \
+		--output $(or $(OUTPUT),text)
 
 .PHONY: bench-ansible
 bench-ansible: ## compare the playbook and the step modules with `ottr rotate` (HOSTS=100 RUNS=3)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,12 +20,13 @@ from ottr.errors import LabError
 from ottr.report import SCHEMA_VERSION, ExitStatus
 
 if TYPE_CHECKING:
-    from ottr.lab import Lab
+    from ottr.lab.parts import OpenLab
 
-PACKAGES = {
+_BARE = {"openssl": "openssl"}
+_REAL = {
+    **_BARE,
     "sshd": "openssh-server",
     "ssh-keygen": "openssh-client",
-    "openssl": "openssl",
     "nginx": "nginx",
     "named": "bind9",
     "pebble": "pebble",
@@ -33,6 +34,9 @@ PACKAGES = {
 """Program and the Debian package that has it."""
 
 Hosts = Annotated[int, typer.Option("--hosts", min=1, max=1000, help="How many Linux hosts.")]
+Real = Annotated[
+    bool, typer.Option("--real", help="With sshd, nginx, BIND and Pebble, which must be installed, instead of our own.")
+]
 
 
 def lab(
@@ -41,9 +45,10 @@ def lab(
     folder: Annotated[
         Path | None, typer.Option("--folder", help="Where it lives; else a new temporary folder, removed at the end.")
     ] = None,
+    real: Real = False,
 ) -> int:
-    """Hold a lab open: hosts with sshd and nginx, simulated appliances, BIND and Pebble, on loopback addresses."""
-    with ended_by_signals() as ended, open_lab(hosts, folder) as opened:
+    """Hold a lab open: Linux hosts, simulated appliances, a DNS and a CA, on loopback addresses."""
+    with ended_by_signals() as ended, open_lab(hosts, folder, real=real) as opened:
         if shared.output is Form.JSON:
             screen.say_json(_describe(opened))
         else:
@@ -54,23 +59,27 @@ def lab(
 
 
 @contextmanager
-def open_lab(hosts: int, folder: Path | None) -> Iterator[Lab]:
+def open_lab(hosts: int, folder: Path | None, *, real: bool) -> Iterator[OpenLab]:
     """Start a lab in a folder, or in one of its own that goes away with it. Raises LabError."""
-    require_programs()
-    from ottr.lab import Lab
-    from ottr.lab.appliance import MIXED
-
-    if folder is not None:
-        if folder.exists() and any(folder.iterdir()):
+    require_programs(_REAL if real else _BARE)
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ottr-lab-")))
+        elif folder.exists() and any(folder.iterdir()):
             raise LabError(f"{folder} is not empty", hint="name a folder that is new or empty")
-        with Lab(folder, hosts, simulated=MIXED) as opened:
-            yield opened
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="ottr-lab-") as temporary,
-        Lab(Path(temporary), hosts, simulated=MIXED) as opened,
-    ):
-        yield opened
+        yield stack.enter_context(_build(hosts, folder, real=real))
+
+
+def _build(hosts: int, folder: Path, *, real: bool) -> AbstractContextManager[OpenLab]:
+    if real:
+        from ottr.lab import Lab
+        from ottr.lab.appliance import MIXED
+
+        return Lab(folder, hosts, simulated=MIXED)
+    from ottr.lab.appliance import BARE
+    from ottr.lab.embedded.lab import EmbeddedLab
+
+    return EmbeddedLab(folder, hosts, simulated=BARE)
 
 
 @contextmanager
@@ -87,33 +96,33 @@ def ended_by_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def require_programs() -> None:
+def require_programs(packages: Mapping[str, str]) -> None:
     """Raises LabError that names the packages of every program that is missing."""
     from ottr.lab.process import find_program
 
     missing = []
-    for program, package in PACKAGES.items():
+    for program, package in packages.items():
         try:
             find_program(program)
         except LabError:
             missing.append((program, package))
     if missing:
-        programs, packages = zip(*missing, strict=True)
+        programs, names = zip(*missing, strict=True)
         raise LabError(
             f"the lab needs programs that are not installed: {', '.join(programs)}",
-            hint=f"on Debian: apt-get install --no-install-recommends {' '.join(packages)}",
+            hint=f"on Debian: apt-get install --no-install-recommends {' '.join(names)}",
         )
 
 
-def _describe(lab: Lab) -> dict[str, object]:
+def _describe(lab: OpenLab) -> dict[str, object]:
     return {
         "version": SCHEMA_VERSION,
         "folder": str(lab.folder),
         "config": str(lab.settings),
         "inventory": str(lab.inventory),
         "routing": str(lab.routing),
-        "directory": lab.pebble.directory,
-        "dns_server": lab.bind.server,
+        "directory": lab.ca.directory,
+        "dns_server": lab.dns.server,
         "hosts": [
             {
                 "name": device.name,
@@ -127,8 +136,8 @@ def _describe(lab: Lab) -> dict[str, object]:
     }
 
 
-def _format(lab: Lab) -> Iterator[str]:
-    yield f"{len(lab.devices)} devices, BIND at {lab.bind.server}, Pebble at {lab.pebble.directory}"
+def _format(lab: OpenLab) -> Iterator[str]:
+    yield f"{len(lab.devices)} devices, {lab.described}"
     rows = [
         (f"  {device.name}", f"{device.platform} {device.os_version}", f"https://{device.address}:{device.port}")
         for device in lab.devices

@@ -40,7 +40,7 @@ _SIMPLE = frozenset(command.__name__ for command in (*_LOOK, *_ACT, *_START))
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 """`ottr ca` reads its own words; it is imported only when it is asked for."""
-_GARBAGE_AFTER = 20_000
+_GARBAGE_AFTER = 100_000
 """Objects made and not gone again before the collector looks at them; Python's own 700 is for small programs."""
 _INTERRUPTED = 130
 """What typer makes of a Ctrl-C that nobody handles."""

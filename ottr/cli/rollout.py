@@ -10,7 +10,7 @@ from ottr.app import App
 from ottr.cli import progress, recap, screen, signals
 from ottr.cli.options import Form, Pace, Shared
 from ottr.cli.progress import Running
-from ottr.errors import JournalError
+from ottr.errors import ConfigurationError, JournalError, OttrError
 from ottr.model import Outcome, RotationResult
 from ottr.orchestrator.rotation import Watcher
 from ottr.orchestrator.runner import Rollout, Stop
@@ -42,7 +42,7 @@ class Run:
     def follow(self, begin: Begin) -> ExitStatus:
         """Begin, show what happens, and the recap; return what it comes to."""
         rollout = build_rollout(self.app, self.pace)
-        lost: JournalError | None = None
+        lost: OttrError | None = None
         total = self.total() if screen.is_terminal() and not self._json else 0
         with progress.shown(total, self._running, quiet=self._json) as display:
 
@@ -55,7 +55,7 @@ class Run:
                 try:
                     for result in begin(rollout, self._stop, self._running.watch):
                         self._take(result, display)
-                except JournalError as error:
+                except (JournalError, ConfigurationError) as error:  # the latter: secrets of a later batch
                     if not self._begun:
                         raise
                     lost = error
@@ -89,7 +89,7 @@ class Run:
                 RotationResult(device, Outcome.INTERRUPTED, reason=signals.INTERRUPTED, step=step.value)
             )
 
-    def _show(self, lost: JournalError | None = None) -> None:
+    def _show(self, lost: OttrError | None = None) -> None:
         if self._json:
             screen.say_json(describe_run(self.results, self._status if lost is None else ExitStatus.UNEXPECTED))
         else:

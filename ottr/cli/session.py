@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import os
 import sys
@@ -59,6 +60,7 @@ def warm_up(app: App) -> None:
     _ = app.service
     if app.settings.solvers:
         _ = app.publisher
+    gc.freeze()  # what has been imported stays: the collector need not look through it again and again
 
 
 def _show_warnings(app: App) -> None:

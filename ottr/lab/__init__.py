@@ -12,18 +12,15 @@ from typing import Self
 
 from ottr.lab.appliance import SSH_PORT, Appliance, Model, build_appliances
 from ottr.lab.bind import Bind
-from ottr.lab.files import write_inventory, write_routing, write_settings
+from ottr.lab.files import Files
 from ottr.lab.host import Host
 from ottr.lab.network import Network, claim_network
 from ottr.lab.nginx import Nginx
+from ottr.lab.parts import FIRST_HOST, TLS_PORT, ZONE
 from ottr.lab.pebble import Pebble
-from ottr.lab.process import Process
+from ottr.lab.process import Process, start_all, stop_all
 from ottr.lab.sessions import end_sessions
 from ottr.lab.sshd import ADDRESSES_PER_SSHD, Sshd, write_key_pair
-
-_ZONE = "lab.test"
-_TLS_PORT = 8443
-_FIRST_HOST = 10
 
 
 class Lab:
@@ -54,12 +51,13 @@ class Lab:
     ) -> None:
         self.folder = folder.resolve()
         self.count = count
-        self.settings = self.folder / "ottr.yaml"
-        self.routing = self.folder / "routing.yaml"
-        self.inventory = self.folder / "inventory"
-        self.ssh_key = self.folder / "ssh" / "id_ed25519"
-        self.known_hosts = self.folder / "ssh" / "known_hosts"
-        self.trust = self.folder / "roots.pem"
+        self._files = Files(self.folder)
+        self.settings = self._files.settings
+        self.routing = self._files.routing
+        self.inventory = self._files.inventory
+        self.ssh_key = self._files.ssh_key
+        self.known_hosts = self._files.known_hosts
+        self.trust = self._files.trust
         self._build_pebble = build_pebble
         self._hosts_per_sshd = hosts_per_sshd
         self._simulated = tuple(simulated)
@@ -70,8 +68,9 @@ class Lab:
             self.network = stack.enter_context(claim_network())
             self._build()
             stack.enter_context(self.bind)
-            stack.callback(self._stop)
-            self._start()
+            stack.callback(end_sessions, str(self.folder))
+            stack.callback(stop_all, self._processes)
+            start_all(self._processes)
             self._write_files()
             self._stack = stack.pop_all()
         return self
@@ -84,22 +83,33 @@ class Lab:
         """All of them."""
         return (*self.hosts, *self.appliances)
 
+    @property
+    def dns(self) -> Bind:
+        """Its DNS."""
+        return self.bind
+
+    @property
+    def ca(self) -> Pebble:
+        """Its CA."""
+        return self.pebble
+
+    @property
+    def described(self) -> str:
+        """Which programs are its DNS and its CA, and where they are."""
+        return f"BIND at {self.bind.server}, Pebble at {self.pebble.directory}"
+
     def write_trust(self) -> None:
         """Write the roots Pebble issues under; to be called again after it was restarted."""
-        self.trust.write_text("".join(self.pebble.roots()))
+        self._files.write_trust(self.pebble)
 
     def write_known_hosts(self) -> None:
         """Write the host keys; to be called again after one was changed, unless that is what is tried out."""
-        lines = [sshd.known_hosts for sshd in self.sshds]
-        for appliance in self.appliances:
-            if key := appliance.read_start().get("ssh_host_key"):
-                lines.append(f"[{appliance.address}]:{SSH_PORT} {key}\n")
-        self.known_hosts.write_text("".join(lines))
+        self._files.write_known_hosts((sshd.known_hosts for sshd in self.sshds), self.appliances)
 
     def _build(self) -> None:
         """Write every server's configuration; start nothing."""
         self.ssh_key.parent.mkdir(parents=True)
-        self.bind = Bind(self.folder / "bind", "127.0.0.1", self.network.port(0), zones=(_ZONE,))
+        self.bind = Bind(self.folder / "bind", "127.0.0.1", self.network.port(0), zones=(ZONE,))
         self.pebble = self._build_pebble(self.folder / "pebble", self.network.address(0), self.bind.server)
         self.sshds = tuple(self._build_sshds(write_key_pair(self.ssh_key)))
         self.hosts = tuple(self._build_hosts())
@@ -111,7 +121,7 @@ class Lab:
             host.nginx.prepare()
 
     def _build_sshds(self, authorized_key: str) -> Iterator[Sshd]:
-        addresses = [self.network.address(number) for number in range(_FIRST_HOST, _FIRST_HOST + self.count)]
+        addresses = [self.network.address(number) for number in range(FIRST_HOST, FIRST_HOST + self.count)]
         for first in range(0, self.count, self._hosts_per_sshd):
             some = addresses[first : first + self._hosts_per_sshd]
             folder = self.folder / "ssh" / f"sshd{first + 1}"
@@ -120,14 +130,14 @@ class Lab:
     def _build_hosts(self) -> Iterator[Host]:
         places = [(sshd, address) for sshd in self.sshds for address in sshd.addresses]
         for number, (sshd, address) in enumerate(places, start=1):
-            name = f"web{number}.{_ZONE}"
-            yield Host(name, sshd, Nginx(self.folder / "hosts" / f"web{number}", address, _TLS_PORT, name))
+            name = f"web{number}.{ZONE}"
+            yield Host(name, sshd, Nginx(self.folder / "hosts" / f"web{number}", address, TLS_PORT, name))
 
     def _build_appliances(self) -> Iterator[Appliance]:
-        addresses = map(self.network.address, count(_FIRST_HOST + self.count))
+        addresses = map(self.network.address, count(FIRST_HOST + self.count))
         folder = self.folder / "appliances"
         folder.mkdir()
-        return build_appliances(self._simulated, addresses, _ZONE, folder)
+        return build_appliances(self._simulated, addresses, ZONE, folder)
 
     @property
     def _processes(self) -> list[Process]:
@@ -135,23 +145,7 @@ class Lab:
         simulators = dict.fromkeys(appliance.process for appliance in self.appliances)
         return [*simulators, *self.pebble.processes, *(sshd.process for sshd in self.sshds), *hosts]
 
-    def _start(self) -> None:
-        for process in self._processes:
-            process.start()
-        for process in self._processes:
-            process.wait_ready()
-
-    def _stop(self) -> None:
-        for process in self._processes:
-            process.begin_stop()
-        for process in self._processes:
-            process.stop()
-        end_sessions(str(self.folder))
-
     def _write_files(self) -> None:
         self.write_trust()
         self.write_known_hosts()
-        products = tuple(dict.fromkeys(appliance.model.product for appliance in self.appliances))
-        write_inventory(self.inventory / "hosts.yml", self.hosts, self.appliances, self.ssh_key)
-        write_routing(self.routing, products, self.trust, _TLS_PORT)
-        write_settings(self.settings, self.bind, self.pebble, products)
+        self._files.write(self.hosts, self.appliances, self.bind, self.pebble)

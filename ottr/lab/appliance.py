@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import json
-import ssl
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from ottr.errors import LabError
+from ottr.lab.host import fetch_served_pem
 from ottr.lab.process import Process
 
 API_PORT = 8443
@@ -97,7 +97,15 @@ MIXED = (
     Model(F5, "16.1.2", F5.ways[0]),
     Model(F5, "17.1.1", F5.ways[1]),
 )
-"""What `ottr lab` and `ottr demo` have beside Linux hosts."""
+"""What the real lab has beside Linux hosts."""
+
+_BARE_F5 = replace(F5, ways=(replace(F5.ways[0], versions=">=14"),), arguments=(*F5.arguments, "--no-bash"))
+"""In Appliance mode: the device's shell needs a real bash in namespaces, and with it its own certificate does."""
+BARE = (
+    *(model for model in MIXED if model.product is PANOS),
+    *(Model(_BARE_F5, model.os_version, _BARE_F5.ways[0]) for model in MIXED if model.product is F5),
+)
+"""The same devices on a machine that has no more than Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +135,7 @@ class Appliance:
 
     def fetch_served_pem(self) -> str:
         """The leaf it serves now, by a handshake from outside that trusts anything."""
-        return ssl.get_server_certificate((self.address, self.port), timeout=10)
+        return fetch_served_pem(self.address, self.port)
 
     def read_start(self) -> Mapping[str, Any]:
         """What its simulator has said of it: the fingerprint of its API's first certificate, its SSH host key, ...

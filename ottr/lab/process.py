@@ -8,8 +8,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -162,6 +163,24 @@ class Process:
         return self.log.read_text(errors="replace")[-2000:]
 
 
+def start_all(processes: Iterable[Process]) -> None:
+    """Start them side by side and wait until every one is ready. Raises LabError; ``stop_all`` ends those that run."""
+    started = tuple(processes)
+    for process in started:
+        process.start()
+    for process in started:
+        process.wait_ready()
+
+
+def stop_all(processes: Iterable[Process]) -> None:
+    """End them side by side; harmless for those that do not run."""
+    running = tuple(processes)
+    for process in running:
+        process.begin_stop()
+    for process in running:
+        process.stop()
+
+
 def _is_open(place: tuple[str, int]) -> bool:
     try:
         with socket.create_connection(place, timeout=1.0):
@@ -170,8 +189,20 @@ def _is_open(place: tuple[str, int]) -> bool:
         return False
 
 
+_DIE_WITH_PARENT = """\
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, int(sys.argv[1]), 0, 0, 0)  # PR_SET_PDEATHSIG of prctl(2)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
 def _die_with_parent(stop_signal: signal.Signals, user: str) -> list[str]:
-    """Prefix of a command line. setpriv rather than preexec_fn: no fork of the whole interpreter, safe with threads."""
+    """Prefix of a command line. A program rather than preexec_fn: no fork of the whole interpreter, safe with threads.
+
+    Where there is no setpriv (util-linux), a Python does the same, in a little more time.
+    """
+    if not user and shutil.which("setpriv", path=_SEARCH_PATH) is None:
+        return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(int(stop_signal))]
     prefix = [find_program("setpriv"), "--pdeathsig", stop_signal.name.removeprefix("SIG")]
     return [*prefix, "--reuid", user, "--regid", user, "--init-groups", "--"] if user else [*prefix, "--"]
 

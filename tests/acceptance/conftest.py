@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lab that the tests of one module share, and a site of its own for each test."""
+"""A lab that the tests of one module share, and a site of its own for each test.
+
+Coverage of whole runs is not measured, but for the command line's: it shows what no test asks of a part by itself.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,13 @@ from ottr.lab import Lab
 from ottr.lab.host import Host
 from tests.acceptance import faults
 from tests.acceptance.faults import Site
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.parent == here:
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import posix
 import select
 import signal
 import sys
@@ -155,7 +156,7 @@ def _in_child(settings: Path, verb: Verb, log: Path, at: int) -> None:
         traceback.print_exc()
     finally:
         sys.stderr.flush()
-        os._exit(status)
+        posix._exit(status)  # coverage has its hands on that of os
 
 
 def _name(name: str, args: tuple[Any, ...], values: Mapping[str, Any]) -> str:

@@ -70,7 +70,7 @@ class Reader:
         home = folder / "home"
         for path in (self.folder, home):
             path.mkdir()
-        kept = {name: os.environ[name] for name in ("LANG", "COVERAGE_PROCESS_START") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("LANG",) if name in os.environ}
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.environment = kept | {"PATH": path, "HOME": str(home), "COLUMNS": "200"}
         self.names: dict[str, str] = {EXAMPLE_LAB: str(self.lab)}

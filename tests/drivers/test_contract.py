@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pkgutil
 import re
 import subprocess
@@ -21,6 +20,7 @@ from ottr.testing.clauses import CLAUSES, Clause
 from ottr.testing.contract import judge, name_clause, try_driver
 from ottr.testing.stand import load_stand
 from tests.drivers.mutants import MUTANTS
+from tests.measuring import measured
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "adding-a-driver.md").read_text()
@@ -33,6 +33,7 @@ CASES = [
 ]
 
 
+@pytest.mark.no_cover  # each driver has tests of its own, and the mutants ask all of the kit
 @pytest.mark.parametrize(("name", "version", "clause"), CASES)
 def test_every_driver_of_ours_keeps_every_clause(name: str, version: str, clause: Clause) -> None:
     (verdict,) = try_driver(name, [version], [clause])
@@ -72,7 +73,7 @@ def install(site: Path) -> None:
 def run_ottr(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ottr", *arguments],
-        env={**os.environ, "PYTHONPATH": str(site)},
+        env={**measured(), "PYTHONPATH": str(site)},
         cwd=site,
         capture_output=True,
         text=True,

@@ -16,6 +16,7 @@ import pytest
 from netmiko import ConnectHandler
 
 from tests.drivers.f5 import VERSIONS, fingerprint, handshake, run_f5, seen, sign
+from tests.measuring import measured
 
 REPOSITORY = Path(__file__).parents[2]
 CLIENTS = Path(__file__).with_name("f5_clients")
@@ -139,7 +140,7 @@ def test_it_is_a_program() -> None:
     command = [sys.executable, "-m", "ottr.drivers.f5.simulator", "--os-version", "17.1.1", "--device-group", "pair"]
     command += ["--host", "127.0.0.1", "--host", "127.0.0.1", "--virtual", "shop=site,other", "--virtual", "blog"]
     command += ["--fault", "busy*2+1", "--unconfirmed", "in_use_text=in use by", "--unconfirmed", "httpd_test=no"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=measured()) as program:
         try:
             assert program.stdout is not None
             first, second = (json.loads(program.stdout.readline()) for _ in range(2))

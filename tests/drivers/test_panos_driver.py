@@ -13,7 +13,7 @@ from ottr.drivers import Labelled, Preflight, Reusable
 from ottr.drivers.panos import connect
 from ottr.drivers.panos.client import build_element
 from ottr.drivers.panos.simulator import Admin, PanosSimulator, Settings, Unconfirmed
-from ottr.errors import AuthenticationFailed, DeviceRejected, HostKeyRefused, KeyLost, UnsupportedDevice
+from ottr.errors import AuthenticationFailed, DeviceRejected, HostKeyRefused, KeyLost, NotActive, UnsupportedDevice
 from ottr.model import Credentials, KeyType, Secret
 from ottr.x509 import parse_certificate, parse_request
 from tests.drivers.panos import NAMES, QUICK, VERSIONS, fingerprint, make_request, run_site
@@ -234,7 +234,11 @@ def test_profile_that_is_missing_is_told_before_a_key_is_made():
 
 def test_passive_member_is_told():
     with run_site(settings=Settings(high_availability="passive")) as site, site.open() as driver:
-        assert "passive" in driver.check()[0]
+        with pytest.raises(NotActive, match="passive"):
+            driver.check()
+        with pytest.raises(NotActive, match="passive"):
+            driver.create_csr(make_request())
+    assert "request certificate generate" not in site.requests()
 
 
 def test_panorama_s_own_certificate():

@@ -17,6 +17,7 @@ from panos.panorama import Panorama
 
 from ottr.drivers.panos.simulator import PanosSimulator, Settings
 from tests.drivers.panos_wire import PROFILE, fingerprint, seen, sign
+from tests.measuring import measured
 
 REPOSITORY = Path(__file__).parents[2]
 FAST = Settings(commit_s=0.02, restart_s=0.05)
@@ -134,7 +135,7 @@ def test_it_is_a_program() -> None:
     command = [sys.executable, "-m", "ottr.drivers.panos.simulator", "--os-version", "9.1.3", "--portal", "portal"]
     command += ["--host", "127.0.0.1", "--host", "127.0.0.1", "--panorama", "127.0.0.1", "--fault", "busy*2+1"]
     command += ["--unconfirmed", "regenerate=refuse", "--unconfirmed", "csr_kept=no"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=measured()) as program:
         try:
             assert program.stdout is not None
             told = [json.loads(program.stdout.readline()) for _ in range(3)]

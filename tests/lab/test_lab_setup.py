@@ -84,6 +84,31 @@ def test_packages_are_installed_while_no_service_may_start(checkout: Path, befor
     assert "exit 101" in install
 
 
+STUB = """\
+#!/bin/sh
+# Stands for Python: everything is there, and it is told to make an environment.
+case $* in *"venv --clear"*) echo "made" >&2; exit 7;; esac
+"""
+
+
+def test_the_bare_demo_asks_for_no_package(checkout: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", checkout)
+    (checkout / "python").write_text(STUB)
+    (checkout / "python").chmod(0o755)
+
+    done = subprocess.run(
+        [checkout / "scripts" / "setup", "bare"],
+        env={**os.environ, "NO_APT": "1", "PYTHON": str(checkout / "python")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 7
+    assert done.stderr.splitlines()[-1] == "made"
+    assert "apt-get" not in done.stderr
+
+
 def test_a_python_that_is_too_old_is_refused(checkout: Path) -> None:
     done = subprocess.run(
         [checkout / "scripts" / "setup", "demo"],

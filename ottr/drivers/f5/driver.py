@@ -12,7 +12,7 @@ from ottr.drivers.f5.keys import Keys, remove_each
 from ottr.drivers.f5.options import Options
 from ottr.drivers.f5.places import certificate_name, chain_name, check_label, common
 from ottr.drivers.f5.profiles import Profiles, find_leaf_name, holds, write_bound
-from ottr.drivers.f5.shell import RestShell, ShellRefused
+from ottr.drivers.f5.shell import RestShell, ShellRefused, print_certificate
 from ottr.drivers.f5.virtuals import find_endpoints
 from ottr.errors import DeviceBusy, DeviceRejected, UnsupportedDevice
 from ottr.model import CertificateRequest, Endpoint, Facts, IssuedCertificate, SigningRequest
@@ -126,7 +126,7 @@ class TrafficDevice:
         try:
             listed = self._shell.run(f"tmsh list sys file ssl-cert {path} -hidden")
             found = _CACHE_PATH.search(listed.output)
-            text = self._shell.run(f"openssl x509 -in {found[0]}").output if found else ""
+            text = self._shell.run(print_certificate(found[0])).output if found else ""
         except ShellRefused:
             return ""
         return next(iter(split_pem(text)), "")

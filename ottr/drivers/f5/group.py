@@ -9,7 +9,7 @@ import re
 from ottr.drivers.f5.client import Client
 from ottr.drivers.f5.options import Options
 from ottr.drivers.f5.patience import Patience
-from ottr.errors import DeviceBusy
+from ottr.errors import DeviceBusy, NotActive
 
 _log = logging.getLogger(__name__)
 
@@ -26,10 +26,10 @@ class Group:
         self._group = options.device_group
 
     def find_obstacles(self) -> tuple[str, ...]:
-        """What stands in the way of a change on this unit, a sentence each."""
+        """What stands in the way of a change on this unit, a sentence each. Raises NotActive."""
         _, state = self._client.fetch_unit()
         if state not in ("", "active"):
-            return (f"it is {state} in its device group: rotate the active unit",)
+            raise NotActive(f"{self._client.name} is {state} in its device group")
         status, details = self._client.fetch_sync_status()
         if self._group and status.lower() not in _SETTLED:
             return (f"its device group is not in sync ({_join(status, details)}), and a sync could undo changes",)

@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ottr.drivers.f5.places import check_label, key_name
-from ottr.drivers.f5.shell import Shell, run_checked
+from ottr.drivers.f5.shell import Shell, print_certificate, run_checked
 from ottr.errors import DeviceRejected, KeyLost, UnsupportedDevice
 from ottr.x509 import Certificate, find_certificate, split_pem
 
@@ -90,13 +90,13 @@ class Files:
     def read(self) -> Held:
         """Look at the files. Raises DriverError."""
         certificate, key = self.paths.certificate, self.paths.key
-        line = f"grep ^ottr- {certificate}; openssl x509 -in {certificate}"
-        line += f"; openssl x509 -in {certificate} -noout -pubkey; openssl pkey -in {key} -pubout"
+        line = f"grep ^ottr- {certificate}; {print_certificate(certificate)}; openssl pkey -in {key} -pubout"
         output = self._shell.run(line).output
         marks, leaves, keys = _MARK.findall(output), split_pem(output), _PUBLIC.findall(output)
         pem = leaves[0] if leaves else ""
-        paired = len(keys) == 2 and _decode(keys[0]) == _decode(keys[1])
-        return Held(marks[0] if marks and pem else "", find_certificate(pem), pem, paired)
+        leaf = find_certificate(pem)
+        paired = bool(keys and leaf and _decode(keys[0]) == leaf.spki_der)
+        return Held(marks[0] if marks and pem else "", leaf, pem, paired)
 
     def stage(self, label: str, upload: str, leaf: Certificate) -> None:
         """Put the new pair beside the old one, and compare its key. Raises KeyLost, DriverError."""

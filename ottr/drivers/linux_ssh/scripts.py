@@ -45,10 +45,15 @@ def build_settings(options: Options, label: str) -> str:
             f"files={quote(chr(10).join(f'{target} {path}' for target, path in options.files))}",
             f"unit={quote(' '.join(options.units))}",
             f"owner={quote(options.owner)} group={quote(options.group)} mode={quote(options.mode)}",
-            f"test_command() {{ {join(options.test_command) or ':'}; }}",
-            f"reload_command() {{ {join(options.reload_command) or ':'}; }}",
+            f"test_command() {{ {_build_last(options.test_command)}; }}",
+            f"reload_command() {{ {_build_last(options.reload_command)}; }}",
         )
     )
+
+
+def _build_last(command: tuple[str, ...]) -> str:
+    """The last thing a subshell does: it becomes the program instead of starting it."""
+    return f"exec {join(command)}" if command else ":"
 
 
 def build_call(options: Options, label: str, *words: str) -> str:

@@ -14,7 +14,7 @@ from ottr.drivers.panos.options import Options
 from ottr.drivers.panos.patience import Patience, find_foreign_changes, find_foreign_locks
 from ottr.drivers.panos.places import check_label
 from ottr.drivers.panos.wire import Wire
-from ottr.errors import DeviceRejected, DeviceUnreachable, KeyLost, UnsupportedDevice
+from ottr.errors import DeviceRejected, DeviceUnreachable, KeyLost, NotActive, UnsupportedDevice
 from ottr.model import CertificateRequest, Facts, IssuedCertificate, SigningRequest
 from ottr.x509 import Certificate, find_certificate, parse_certificate, parse_request, split_pem
 
@@ -189,11 +189,12 @@ class PanosDevice:
         return bool(self._configuration.read_certificate(label, "common-name", running=True))
 
     def _find_obstacles(self) -> tuple[str, ...]:
+        """Raises NotActive."""
         found = []
         if not self._options.management and not self._configuration.read_binding().certificate:
             found.append(f"there is no SSL/TLS service profile {self._options.ssl_tls_service_profile}")
         if self._client.is_passive():
-            found.append("it is the passive member of its HA pair: rotate the active one")
+            raise NotActive(f"{self._client.name} is the passive member of its HA pair")
         return tuple(found)
 
     def _find_others(self) -> tuple[str, ...]:

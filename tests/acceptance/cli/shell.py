@@ -19,8 +19,10 @@ from typing import Any, Self
 
 import yaml
 
+from ottr.files.start import take_over_lab
 from ottr.lab import Lab
 from ottr.lab.host import Host
+from tests.measuring import measured
 
 DEADLINE_S = 60.0
 _KEPT = ("PATH", "LANG", "LC_ALL")
@@ -46,13 +48,15 @@ class Operator:
     folder: Path
     environment: dict[str, str]
     lab: Lab | None = None
+    prefix: tuple[str, ...] = ()
+    """A program that runs the command, and its words."""
     _running: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @classmethod
     def at(cls, folder: Path) -> Self:
         home = folder / "home"
         home.mkdir(parents=True)
-        kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("COV")}
+        kept = {name: value for name, value in measured().items() if name in _KEPT or name.startswith("COV")}
         return cls(folder, {**kept, "HOME": str(home), "TMPDIR": str(folder / "home"), "COLUMNS": "200"})
 
     @classmethod
@@ -61,7 +65,7 @@ class Operator:
         """With the files of a lab."""
         operator = cls.at(folder / "operator")
         operator.lab = lab
-        operator.run("init", "--lab", str(lab.folder))
+        take_over_lab(lab.folder, operator.folder)
         try:
             yield operator
         finally:
@@ -74,7 +78,7 @@ class Operator:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ottr", *arguments],
+            [*self.prefix, sys.executable, "-m", "ottr", *arguments],
             cwd=self.folder,
             env=self.environment | environment,
             stdin=subprocess.DEVNULL,

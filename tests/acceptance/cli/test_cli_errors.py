@@ -141,6 +141,8 @@ def test_a_mistake_of_ours_ends_with_250_and_shows_its_traceback_with_v(operator
 def test_a_lab_without_its_programs_names_the_packages(tmp_path: Path) -> None:
     somebody = Operator.at(tmp_path / "somebody")
     done = somebody.run("lab", status=1, PATH="/nonexistent")
+    assert "not installed: openssl" in done.stderr
+    done = somebody.run("lab", "--real", status=1, PATH="/nonexistent")
     assert "pebble" in done.stderr
     assert "hint: on Debian: apt-get install" in done.stderr
     somebody.end_all()

@@ -4,12 +4,7 @@
 from __future__ import annotations
 
 import hmac
-import logging
-import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 
 import paramiko
 from paramiko.common import (
@@ -23,12 +18,8 @@ from ottr.drivers.f5.simulator.sandbox import SandboxError
 from ottr.drivers.f5.simulator.settings import User
 from ottr.drivers.f5.simulator.shell import DeviceShell
 from ottr.drivers.f5.simulator.state import State
-from ottr.drivers.f5.simulator.terminal import Watched, run_with_pipes, run_with_terminal
-
-_POLL_S = 0.2
-_LOG = "ottr.simulation.ssh"
-logging.getLogger(_LOG).addHandler(logging.NullHandler())  # connections end here in every way there is
-logging.getLogger(_LOG).propagate = False
+from ottr.simulation.ssh import SshServer
+from ottr.simulation.terminal import Watched, run_with_pipes, run_with_terminal
 
 
 class Console:
@@ -36,83 +27,19 @@ class Console:
 
     def __init__(self, state: State, shell: DeviceShell, address: str, port: int) -> None:
         self._state, self._shell = state, shell
-        self.address, self.port = address, port
-        self._key = paramiko.ECDSAKey.generate()
-        self._listener: socket.socket | None = None
-        self._threads: set[threading.Thread] = set()
-        self._transports: set[paramiko.Transport] = set()
-        self._lock = threading.Lock()
+        self._server = SshServer(address, port, paramiko.ECDSAKey.generate(), lambda: _Visitor(state), self._talk)
+        self.start, self.stop = self._server.start, self._server.stop
+        self.end_sessions = self._server.end_sessions
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.port
 
     @property
     def host_key(self) -> str:
         """The public key, as in known_hosts after the host's name."""
-        return f"{self._key.get_name()} {self._key.get_base64()}"
-
-    def start(self) -> None:
-        """Listen. Raises OSError when the port is taken."""
-        listener = socket.create_server((self.address, self.port))
-        self.port = listener.getsockname()[1]
-        self._listener = listener
-        self._run(lambda: self._accept(listener))
-
-    def stop(self) -> None:
-        """End every session."""
-        self.end_sessions()
-        listener, self._listener = self._listener, None
-        if listener:
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-        while threads := self._others():
-            for thread in threads:
-                thread.join()
-
-    def end_sessions(self) -> None:
-        """Cut every connection, as a reboot does."""
-        with self._lock:
-            transports = tuple(self._transports)
-        for transport in transports:
-            transport.close()
-
-    def _others(self) -> list[threading.Thread]:
-        with self._lock:
-            return [thread for thread in self._threads if thread is not threading.current_thread()]
-
-    def _run(self, act: Callable[[], None]) -> None:
-        def work() -> None:
-            try:
-                with suppress(OSError, EOFError, paramiko.SSHException):
-                    act()
-            finally:
-                with self._lock:
-                    self._threads.discard(thread)
-
-        thread = threading.Thread(target=work, daemon=True)
-        with self._lock:
-            self._threads.add(thread)
-        thread.start()
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            connection, _ = listener.accept()
-            self._run(partial(self._serve, connection))
-
-    def _serve(self, connection: socket.socket) -> None:
-        transport = paramiko.Transport(connection)
-        transport.set_log_channel(_LOG)
-        with self._lock:
-            self._transports.add(transport)
-        try:
-            transport.add_server_key(self._key)
-            visitor = _Visitor(self._state)
-            transport.start_server(server=visitor)
-            while transport.is_active() and self._listener:
-                if channel := transport.accept(_POLL_S):
-                    self._run(partial(self._talk, channel, visitor))
-        finally:
-            transport.close()
-            with self._lock:
-                self._transports.discard(transport)
+        return self._server.host_key
 
     def _talk(self, channel: paramiko.Channel, visitor: _Visitor) -> None:
         try:
@@ -128,8 +55,6 @@ class Console:
         except SandboxError as error:
             channel.sendall_stderr(f"{error}\n".encode())
             channel.send_exit_status(255)
-        finally:
-            channel.close()
 
     def _command(self, visitor: _Visitor) -> list[str]:
         sandbox, settings = self._shell.sandbox, self._state.settings

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -69,9 +68,10 @@ class DeviceShell:
     def _answer(self, connection: socket.socket) -> None:
         with connection, suppress(OSError, ValueError):
             connection.settimeout(_IDLE_S)
-            with connection.makefile("rw") as stream:
-                told = self.do(json.loads(stream.readline()))
-                stream.write(json.dumps(told) + "\n")
+            with connection.makefile("rb") as stream:
+                told = self.do(stream.read().decode().split("\0"))
+            fields = (told.get(name, "") for name in ("out", "error", "bash"))
+            connection.sendall("\0".join((str(told.get("status", 0)), *fields)).encode())
 
     def do(self, words: list[str]) -> Told:
         """One command, by the program's name and its arguments."""

@@ -10,8 +10,9 @@ import struct
 import subprocess
 import termios
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Protocol
 
 _CHUNK = 32768
@@ -76,7 +77,7 @@ def run_with_terminal(channel: Channel, command: list[str], size: tuple[int, int
         child = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
         while True:
-            ready = select.select([channel.fileno(), ours], [], [], _POLL_S)[0]
+            ready = _wait(channel.fileno(), ours)
             if ours in ready:
                 try:
                     channel.sendall(os.read(ours, _CHUNK))
@@ -94,15 +95,29 @@ def run_with_terminal(channel: Channel, command: list[str], size: tuple[int, int
     return _end(child)
 
 
-def run_with_pipes(channel: Channel, command: list[str]) -> int:
+def run_with_pipes(
+    channel: Channel,
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> int:
     """Run a program until it ends and nothing holds its output; its exit status."""
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        cwd=folder,
+        start_new_session=True,
+    )
     feeder = threading.Thread(target=_feed, args=(channel, child), daemon=True)
     errors = threading.Thread(target=_drain, args=(child.stderr, channel.sendall_stderr), daemon=True)
     for thread in (feeder, errors):
         thread.start()
     _drain(child.stdout, channel.sendall)
-    status = child.wait()
+    status = _describe(child.wait())
     errors.join()
     feeder.join()
     return status
@@ -113,7 +128,7 @@ def _feed(channel: Channel, child: subprocess.Popen[bytes]) -> None:
         return
     with suppress(OSError, ValueError), child.stdin as pipe:
         while child.poll() is None:
-            if not select.select([channel.fileno()], [], [], _POLL_S)[0]:
+            if not _wait(channel.fileno()):
                 continue
             typed = channel.recv(_CHUNK)
             if not typed:
@@ -131,9 +146,22 @@ def _drain(pipe: IO[bytes] | None, send: Callable[[bytes], object]) -> None:
                 send(chunk)
 
 
+def _wait(*descriptors: int) -> list[int]:
+    """Those that can be read from, or are at their end; poll, since select knows no descriptor above 1023."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(_POLL_S * 1000)]
+
+
 def _end(child: subprocess.Popen[bytes]) -> int:
     try:
-        return child.wait(1.0)
+        return _describe(child.wait(1.0))
     except subprocess.TimeoutExpired:
         child.kill()
-        return child.wait()
+        return _describe(child.wait())
+
+
+def _describe(status: int) -> int:
+    """As a shell says that a signal has ended it: an SSH exit status is never negative."""
+    return status if status >= 0 else 128 - status
