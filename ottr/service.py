@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import cached_property, partial
-from typing import Protocol
 
-from ottr.errors import InventoryError, JournalError, RoutingError, SettingsError
+from ottr.errors import InventoryError, RoutingError, SettingsError
+from ottr.fleetrun import FleetRun, Logins, Wanted, build_units, set_aside
 from ottr.inventory import Inventory, InventoryHost
 from ottr.model import (
     Clock,
@@ -23,16 +21,16 @@ from ottr.model import (
     Step,
     VerifyResult,
 )
-from ottr.notify import Event, EventKind, Notifier
-from ottr.orchestrator import devicerun, inspection, preflight, renewal, runner, undo
+from ottr.notify import Notifier
+from ottr.orchestrator import inspection, preflight, renewal, runner, undo
 from ottr.orchestrator.rotation import Watcher
-from ottr.orchestrator.runner import Rollout, Stop, Unit
+from ottr.orchestrator.runner import Rollout, Stop
 from ottr.orchestrator.target import Stores, Surroundings, Target
 from ottr.policy import Decision, Reason
 from ottr.routing import Router, Trial
 from ottr.selection import Candidate, Selector, queue
-from ottr.state.journal import Entry, Record, Status, device_key
-from ottr.state.view import StateView, half_installed, load_view
+from ottr.state.journal import Entry, Record, Status, device_key, group_key
+from ottr.state.view import StateView, half_installed, is_installed, load_view
 
 _OPEN = Decision(due=True, reason=Reason.UNFINISHED)
 
@@ -60,15 +58,9 @@ class Held:
 
     rotation_id: str
     done: frozenset[Step] = frozenset()
+    """Without an install that was rolled back."""
     csr: SigningRequest | None = None
     issued: IssuedCertificate | None = None
-
-
-class Logins(Protocol):
-    """Looks up credentials for the devices of one batch, and forgets those of the one before."""
-
-    def prepare(self, hosts: Sequence[InventoryHost]) -> None:
-        """Look up what logging in to these takes. Raises CredentialsError."""
 
 
 def ignore(device: str, step: object) -> None:
@@ -136,7 +128,7 @@ class RotationService:
         hosts = self._inventory.hosts(selection.pattern, selection.limit)
         self._refresh_windows(hosts, rollout)
         candidates = self._selector.select(hosts, self._view(), self._clock(), forced=forced)
-        yield from self._run(candidates, rollout, stop, partial(self._decide, forced=forced), watch, until)
+        yield from self._run(candidates, rollout, stop, Wanted(partial(self._decide, forced=forced), watch, until))
 
     def go_on(self, selection: Selection, rollout: Rollout, stop: Stop, *, until: Step) -> Iterator[RotationResult]:
         """Take open rotations as far as a step, whatever back-off and windows say; all others are not due.
@@ -150,7 +142,7 @@ class RotationService:
             if until is not Step.VERIFY or half_installed(journal, record)
         }
         candidates = [_take_up(one, open_ones) for one in self.plan(selection)]
-        yield from self._run(candidates, rollout, stop, self._decide_open, ignore, until)
+        yield from self._run(candidates, rollout, stop, Wanted(self._decide_open, ignore, until))
 
     def resume(self, rollout: Rollout, stop: Stop, *, watch: Watcher = ignore) -> Iterator[RotationResult]:
         """Finish what is open, whatever back-off and windows say: somebody asks for it."""
@@ -162,17 +154,19 @@ class RotationService:
         for name in sorted(missing):
             yield RotationResult(name, Outcome.SKIPPED, reason="not_in_inventory")
         due = [replace(one, decision=_OPEN) if one.decision else one for one in candidates]
-        yield from self._run(due, rollout, stop, self._decide_open, watch)
+        yield from self._run(due, rollout, stop, Wanted(self._decide_open, watch))
 
     def held(self, device: str) -> Held | None:
         """What the open rotation of a device has come to; None without one."""
         journal = self._stores.journal
         for record in journal.open_rotations(device):
-            done = [entry for entry in journal.entries(record.id) if entry.status is Status.DONE]
+            entries = journal.entries(record.id)
+            done = [entry for entry in entries if entry.status is Status.DONE]
             values = {entry.step: entry.value for entry in done if entry.value is not None}
+            undone = frozenset() if is_installed(entries) else frozenset({Step.INSTALL, Step.VERIFY})
             return Held(
                 record.id,
-                frozenset(entry.step for entry in done),
+                frozenset(entry.step for entry in done) - undone,
                 SigningRequest(**values[Step.CSR]) if Step.CSR in values else None,
                 IssuedCertificate(**values[Step.ORDER]) if Step.ORDER in values else None,
             )
@@ -183,20 +177,23 @@ class RotationService:
         candidates = self.plan(selection)
         named = selection.pattern != "all"  # who names hosts wants to know about them, due or not
         looked_at = [one for one in candidates if one.route] if named else queue(candidates)
-        yield from (_set_aside(one) for one in candidates if one not in looked_at)
-        hosts, units = _units(looked_at)
+        yield from (set_aside(one) for one in candidates if one not in looked_at)
+        hosts, units = build_units(looked_at)
         self._logins.prepare(hosts)
         singles = [[target] for unit in units for target in unit]  # one that is not ready hides none of its HA group
         yield from runner.run(singles, partial(preflight.check, around=self._around), rollout, stop)
 
-    def verify(self, selection: Selection, rollout: Rollout, stop: Stop) -> Iterator[VerifyResult]:
-        """Look at what every endpoint serves now; connects to endpoints only."""
+    def verify(
+        self, selection: Selection, rollout: Rollout, stop: Stop, *, remember: bool = True
+    ) -> Iterator[VerifyResult]:
+        """Look at what every endpoint serves now, and write it down; connects to endpoints only."""
         candidates = self.plan(selection)
         for one in candidates:
             if one.route is None:
                 yield VerifyResult(one.host.name, "", ServedStatus.SKIPPED, f"{one.reason}: {one.message}")
         targets = [Target(one.device, one.route) for one in candidates if one.device and one.route]
-        yield from runner.each(targets, partial(inspection.verify, around=self._around), rollout.forks, stop)
+        look = partial(inspection.verify, around=self._around, remember=remember)
+        yield from runner.each(targets, look, rollout.forks, stop)
 
     def find_rollback(self, device: str) -> Record:
         """The rotation that ``rollback`` would take back. Raises RotationError when there is none."""
@@ -226,11 +223,15 @@ class RotationService:
             return undo.find_orphans(target, self._around, remove=remove, foreign=foreign)
 
     def release(self, device: str) -> tuple[str, ...]:
-        """Let the next run try a device again at once: out of quarantine, no back-off, nobody's lease."""
+        """Let the next run try a device again at once: out of quarantine, no back-off, nobody's lease on it or its HA
+        group."""
         stores, schedule = self._stores, self._stores.schedules.find(device)
         released = []
         if stores.leases.break_open(device_key(device)):
             released.append("the lease that another run held")
+        group = self._find_group(device)
+        if group and stores.leases.break_open(group_key(group)):
+            released.append(f"the lease on the HA group {group} that another run held")
         if schedule.quarantined_at is not None:
             released.append(f"the quarantine after {schedule.failures} failures: {schedule.failure}")
         elif schedule.not_before is not None:
@@ -240,6 +241,14 @@ class RotationService:
         if not released:
             self._inventory.hosts(device)  # a name that nobody has is a mistake
         return tuple(released)
+
+    def _find_group(self, device: str) -> str:
+        """HA group of a device; empty: none, or a device that has left the inventory."""
+        with suppress(InventoryError):
+            for one in self.plan(Selection(device)):
+                if one.host.name == device and one.device:
+                    return one.device.ha_group
+        return ""
 
     def account(self, issuer: str, *, new_key: bool) -> str:
         """URL of the account at a CA, registered if it is not; its key changed if told to. Raises OttrError."""
@@ -264,57 +273,12 @@ class RotationService:
         return Target(candidate.device, candidate.route)
 
     def _run(
-        self,
-        candidates: Sequence[Candidate],
-        rollout: Rollout,
-        stop: Stop,
-        decide: Callable[[Target], Decision],
-        watch: Watcher,
-        until: Step = Step.RECORD,
+        self, candidates: Sequence[Candidate], rollout: Rollout, stop: Stop, wanted: Wanted
     ) -> Iterator[RotationResult]:
-        yield from (_set_aside(one) for one in candidates if not one.due)
-        run_id = secrets.token_hex(6)
-        results: list[RotationResult] = []
-        hosts, units = _units(queue(candidates))
-        if not units:
-            return
-        prepare = partial(self._prepare, {host.name: host for host in hosts})
-        with self._stores.leases.kept():
-            rotate_one = partial(self._rotate_one, stop, decide, watch, until)
-            for result in runner.run(units, rotate_one, rollout, stop, prepare):
-                results.append(result)
-                self._tell(run_id, result)
-                yield result
-        self._notifier.notify(Event(EventKind.SUMMARY, self._clock(), run_id, tuple(results)))
-        self._prune()
-
-    def _prune(self) -> None:
-        """Forget what is long over; the run has ended, and goes well without."""
-        keep_s = self._around.settings.keep_history_s
-        if keep_s is not None:
-            with suppress(JournalError):
-                self._stores.journal.prune(self._clock() - timedelta(seconds=keep_s))
-
-    def _rotate_one(
-        self, stop: Stop, decide: Callable[[Target], Decision], watch: Watcher, until: Step, target: Target
-    ) -> RotationResult:
-        try:
-            return devicerun.run(target, self._around, decide, watch, until)
-        except JournalError as error:
-            stop.set("state_lost")
-            return RotationResult(target.device.name, Outcome.FAILED, reason="state_lost", error=error.report)
-
-    def _prepare(self, hosts: Mapping[str, InventoryHost], batch: Sequence[Unit]) -> None:
-        self._logins.prepare([hosts[target.device.name] for unit in batch for target in unit])
-
-    def _tell(self, run_id: str, result: RotationResult) -> None:
-        if result.outcome is Outcome.STRANDED:
-            kind = EventKind.STRANDED
-        elif result.outcome in runner.BAD:
-            kind = EventKind.FAILED
-        else:
-            return
-        self._notifier.notify(Event(kind, self._clock(), run_id, (result,)))
+        yield from (set_aside(one) for one in candidates if not one.due)
+        due = queue(candidates)
+        if due:
+            yield from FleetRun(self._around, self._logins, self._notifier, wanted, stop).rotate(due, rollout)
 
     def _decide(self, target: Target, *, forced: bool) -> Decision:
         view = self._view(target.device.name)
@@ -343,25 +307,3 @@ def _take_up(candidate: Candidate, open_ones: Set[str]) -> Candidate:
     is_open = candidate.host.name in open_ones
     decision = _OPEN if is_open else Decision(due=False, reason=Reason.NOT_DUE)
     return replace(candidate, decision=decision, reason=decision.reason.value)
-
-
-def _set_aside(candidate: Candidate) -> RotationResult:
-    route = candidate.route
-    return RotationResult(
-        candidate.host.name,
-        Outcome.SKIPPED if candidate.decision is None else Outcome.NOT_DUE,
-        reason=candidate.reason,
-        driver=route.driver if route else "",
-        issuer=route.issuer if route else "",
-        warnings=(candidate.message,) if candidate.message else (),
-    )
-
-
-def _units(candidates: Sequence[Candidate]) -> tuple[list[InventoryHost], list[list[Target]]]:
-    """One unit for each device, or for each HA group: its members follow one another."""
-    units: dict[str, list[Target]] = {}
-    for one in candidates:
-        if one.device is not None and one.route is not None:
-            key = f"group {one.device.ha_group}" if one.device.ha_group else f"device {one.device.name}"
-            units.setdefault(key, []).append(Target(one.device, one.route))
-    return [one.host for one in candidates], list(units.values())

@@ -8,8 +8,9 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ottr.app import App, Options
 from ottr.cli.logs import Redactor, set_up_logs
@@ -21,6 +22,9 @@ from ottr.orchestrator.runner import Stop
 from ottr.play.server import Server
 from ottr.play.verbs import Asked, Verbs
 from ottr.report import describe_error
+
+if TYPE_CHECKING:
+    from ottr.play.authorities import Authorities
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,8 @@ class Play:
     def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer one host, an error too."""
         try:
+            if "ca" in request:
+                return self._ask_authority(request)
             asked = _parse(request)
             self._redactor.learn(asked.given.secrets)
             self._redactor.learn(self._app.settings)
@@ -48,6 +54,20 @@ class Play:
             hint = "this is a mistake of Ottr's: please report it with the traceback in the log; `ottr resume` is safe"
             return {"error": describe_error(ErrorReport("Unexpected", f"unexpected {type(error).__name__}", hint))}
 
+    def _ask_authority(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Of the private CA, whose code is loaded when a play asks for it."""
+        from ottr.play.authorities import parse_place
+
+        place = parse_place(request["ca"])
+        self._redactor.learn(place)
+        return self._authorities.act(request["verb"], place, request["asked"], check=bool(request["check"]))
+
+    @cached_property
+    def _authorities(self) -> Authorities:
+        from ottr.play.authorities import Authorities
+
+        return Authorities()
+
     def stop(self) -> None:
         """Begin no more devices."""
         self._stop.set("interrupted")
@@ -55,6 +75,8 @@ class Play:
     def close(self) -> None:
         """The last word of the play."""
         self._verbs.close()
+        if "_authorities" in self.__dict__:
+            self._authorities.close()
         self._app.close()
 
 

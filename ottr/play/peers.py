@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from ottr.model import Device, Outcome, RotationResult, Step
-from ottr.orchestrator.runner import GOOD
+from ottr.orchestrator.runner import is_well
 
 
 class Peers:
@@ -37,7 +37,7 @@ class Peers:
     def _remember(self, group: str, result: RotationResult) -> None:
         if result.outcome is Outcome.HELD and result.step == Step.INSTALL:
             self._unwell[group] = (result.device, "ha_peer_held")
-        elif result.outcome in GOOD or result.outcome is Outcome.HELD:
+        elif is_well(result) or result.outcome is Outcome.HELD:
             self._unwell.pop(group, None)
         else:
             self._unwell[group] = (result.device, "ha_peer_failed")

@@ -132,10 +132,11 @@ class Verbs:
         held = service.held(asked.name)
         if held is not None and Step.INSTALL in held.done and not asked.check:
             result = self._take_turn(asked, partial(service.go_on, _ALL, _ONE, self._stop, until=Step.VERIFY))
-            answer = _describe(result)
-            if result.outcome is not Outcome.ROTATED:
+            if result.outcome is not Outcome.NOT_DUE:  # else somebody else has just ended it
+                answer = _describe(result)
+            if result.outcome not in (Outcome.NOT_DUE, Outcome.ROTATED):
                 return {**answer, "endpoints": []}
-        seen = service.verify(_ALL, _ONE, self._stop)
+        seen = service.verify(_ALL, _ONE, self._stop, remember=not asked.check)
         return {**answer, "endpoints": [describe_verification(one) for one in seen]}
 
     def _roll_back(self, service: RotationService, asked: Asked) -> dict[str, Any]:

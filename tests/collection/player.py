@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +45,8 @@ class Player:
     operator: Operator
     temporary: str
     """A short name: sockets are made there, whose names have some 100 characters at most."""
+    under: Sequence[str] = ()
+    """A program that runs the others, as strace."""
 
     @property
     def folder(self) -> Path:
@@ -71,7 +75,7 @@ class Player:
     def command(self, name: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Begin a program of Ansible's."""
         process = subprocess.Popen(
-            [sys.executable, str(BIN / name), *arguments],
+            [*self.under, sys.executable, str(BIN / name), *arguments],
             cwd=self.folder,
             env=self.operator.environment | self._environment | environment,
             stdin=subprocess.DEVNULL,
@@ -98,15 +102,24 @@ class Player:
 
     def rotations(self, host: str) -> Sequence[tuple[Record, Sequence[Entry]]]:
         """The rotations of a host as the journal has them."""
-        state = yaml.safe_load((self.folder / "ottr.yaml").read_text()).get("state", {}).get("folder", ".ottr")
-        url = Secret(f"sqlite:///{self.folder / state}/state.db")
-        database = Database(url)
+        database = Database(Secret(f"sqlite:///{self._state}"))
         try:
             clock = lambda: datetime.now(UTC)  # noqa: E731
             journal = Journal(database, Leases(database, current_owner(), clock), clock)
             return [(record, journal.entries(record.id)) for record in journal.history(host)]
         finally:
             database.close()
+
+    def count_rows(self, table: str) -> int:
+        """How much the state database has of something."""
+        with closing(sqlite3.connect(self._state)) as database:
+            [(count,)] = database.execute(f"SELECT count(*) FROM {table}")
+        return int(count)
+
+    @property
+    def _state(self) -> Path:
+        settings = yaml.safe_load((self.folder / "ottr.yaml").read_text())
+        return self.folder / settings.get("state", {}).get("folder", ".ottr") / "state.db"
 
     @property
     def _results(self) -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ottr.lab import Lab
 from tests.collection.player import BIN, LIMIT_S, PLAYBOOKS, ROOT, Player
@@ -24,7 +25,8 @@ NOT_SHIPPED = ("extensions", "tests")
 def files() -> Iterator[Path]:
     for path in COLLECTION.rglob("*"):
         inner = path.relative_to(COLLECTION)
-        if path.is_file() and "__pycache__" not in inner.parts and inner.parts[0] not in NOT_SHIPPED:
+        made = any(part == "__pycache__" or part.startswith(".") for part in inner.parts)
+        if path.is_file() and not made and inner.parts[0] not in NOT_SHIPPED:
             yield inner
 
 
@@ -82,11 +84,11 @@ def _names(kind: str) -> list[str]:
     return sorted(f"ottr.pki.{path.stem}" for path in folder.iterdir() if path.name[0] != "_")
 
 
-def test_every_module_is_in_the_action_group() -> None:
-    import yaml
-
+def test_every_module_is_in_an_action_group() -> None:
     runtime = yaml.safe_load((COLLECTION / "meta" / "runtime.yml").read_text())
-    assert [f"ottr.pki.{name}" for name in runtime["action_groups"]["ottr"]] == _names("module")
+    groups = runtime["action_groups"]
+    assert [f"ottr.pki.{name}" for group in groups.values() for name in group] == _names("module")
+    assert all(name.startswith("ca_") for name in groups["ca"])
 
 
 def test_defaults_of_the_group_count(player: Player) -> None:

@@ -92,6 +92,8 @@ def test_steps_in_check_mode_change_nothing(player: Player) -> None:
     assert set(player.statuses("order").values()) == {"ok"}
     assert set(player.statuses("verify").values()) == {"failed"}  # it says what is served: nothing of ours
     assert player.operator.snapshot() == before
+    tables = ("rotation", "certificate", "observation", "schedule", "txt_record")
+    assert [player.count_rows(table) for table in tables] == [0] * len(tables)
 
 
 @pytest.mark.parametrize("until", ["csr", "order", "install"])

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ottr.errors import InventoryError
-from ottr.inventory import CertificateFacts, InventoryHost
+from ottr.inventory import CertificateFacts, InventoryHost, RecordResult
 from ottr.inventory.given import GivenHost, GivenInventory, parse_host
 from ottr.model import Device, Outcome, RotationResult, Secret
 from ottr.notify import Event, EventKind
@@ -136,6 +136,15 @@ def test_hosts_that_a_program_made_up_have_no_file(tmp_path: Path, kind: str) ->
     source = tmp_path / "other" if kind == "elsewhere" else tmp_path
     result = given(None if kind == "nothing" else file, source).record("web1", FACTS)
     assert "comes from no file" in result.warning
+
+
+@pytest.mark.parametrize("name", ["devices.ottr.yml", "devices.ottr.yaml"])
+def test_of_the_state_database_nothing_is_to_be_written_and_nothing_said(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text("---\nplugin: 'ottr.pki.ottr'\nconfig: ottr.yaml\n")
+    assert given(file, file).record("web1", FACTS) == RecordResult()
+    file.write_text("plugin: ottr.pki.others\n")
+    assert given(file, file).record("web1", FACTS).warning
 
 
 def test_one_summary_is_told_at_the_end() -> None:

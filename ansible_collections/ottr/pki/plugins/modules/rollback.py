@@ -34,16 +34,10 @@ RETURN = r"""
 ---
 rotation:
   description:
-    - How the host came out, as C(ottr rotate --output json) says it.
-    - Serial numbers and fingerprints are lower-case hex, times ISO 8601 UTC.
+    - How the host came out. The members are those of RV(ottr.pki.rotate#module:rotation); these are some of them.
   returned: success
   type: dict
   contains:
-    device:
-      description: The name in the inventory.
-      type: str
-      returned: always
-      sample: web1.example.com
     outcome:
       description:
         - V(rotated), V(held) (open, until the next step is asked for), V(planned) (in check mode), V(not_due),
@@ -51,7 +45,7 @@ rotation:
         - V(stranded) means that going back failed too, and that a human is needed now.
       type: str
       returned: always
-      sample: rotated
+      sample: rolled_back
     changed:
       description: Whether the device serves a new certificate.
       type: bool
@@ -61,92 +55,9 @@ rotation:
       type: str
       returned: always
       sample: lifetime_fraction
-    step:
-      description: The step that was reached.
-      type: str
-      returned: always
-      sample: record
-    rotation_id:
-      description: The rotation in the journal.
-      type: str
-      returned: always
-      sample: 4kq0w2m9d1xz
-    driver:
-      description: The driver of the route.
-      type: str
-      returned: always
-      sample: linux_ssh
-    issuer:
-      description: The CA, a key of C(issuers) in C(ottr.yaml).
-      type: str
-      returned: always
-      sample: lets_encrypt
-    old_sha256:
-      description: Fingerprint of the certificate before.
-      type: str
-      returned: always
-    new_sha256:
-      description: Fingerprint of the certificate after.
-      type: str
-      returned: always
-    serial:
-      description: Serial number of the new certificate.
-      type: str
-      returned: always
-      sample: 7a1d75f09eb4e088
-    not_after:
-      description: End of its validity.
-      type: str
-      returned: always
-      sample: "2027-02-20T01:13:37Z"
     error:
-      description: What went wrong, V(none) if nothing did.
+      description: What went wrong with C(kind), C(message) and C(hint), V(none) if nothing did.
       type: dict
-      returned: always
-      contains:
-        kind:
-          description: Class of the error.
-          type: str
-          returned: always
-          sample: VerificationError
-        message:
-          description: What happened.
-          type: str
-          returned: always
-        hint:
-          description: What to do about it.
-          type: str
-          returned: always
-    warnings:
-      description: What else is worth knowing.
-      type: list
-      elements: str
-      returned: always
-    diff:
-      description: In check mode, what would change about the certificate.
-      type: list
-      elements: dict
-      returned: always
-      contains:
-        what:
-          description: V(names), V(issuer), V(key type) or V(not_after).
-          type: str
-          returned: always
-        before:
-          description: What the device has.
-          type: str
-          returned: always
-        after:
-          description: What it would have.
-          type: str
-          returned: always
-    started:
-      description: When work on the device began.
-      type: str
-      returned: always
-    finished:
-      description: When it ended.
-      type: str
       returned: always
 hint:
   description: What to do about a failure.

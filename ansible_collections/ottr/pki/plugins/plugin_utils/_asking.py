@@ -55,23 +55,14 @@ class AskingAction(ActionBase):
     def ask(self, verb, arguments, task_vars):
         """The answer of the service, or the result of a task that failed."""
         if _service.OTTR_IMPORT_ERROR is not None:
-            return {"failed": True, "msg": missing_required_lib("ottr"), "exception": _service.OTTR_IMPORT_ERROR}
-        service = _service.Service(
-            C.DEFAULT_LOCAL_TMP, os.getppid(), arguments["config"], arguments["staging"], arguments["log_file"]
-        )
+            return refuse_to_ask()
         request = {
             "verb": verb,
             "host": self.describe_host(task_vars),
             "check": bool(self._task.check_mode),
             "force": bool(arguments.get("force", False)),
         }
-        try:
-            answer = service.ask(request)
-        except _service.ServiceError as error:
-            return {"failed": True, "msg": str(error)}
-        if "error" in answer:
-            return dict(explain(answer["error"]), failed=True)
-        return answer
+        return ask_service(request, arguments["config"], arguments["staging"], arguments["log_file"])
 
     def describe_host(self, task_vars):
         """The host as this task sees it: variables that Ottr reads, rendered, secrets apart from them."""
@@ -137,6 +128,24 @@ class AskingAction(ActionBase):
         return result
 
 
+def ask_service(request, config=None, staging=False, log_file=None):
+    """The answer of this play's process of Ottr, or the result of a task that failed."""
+    if _service.OTTR_IMPORT_ERROR is not None:
+        return refuse_to_ask()
+    try:
+        answer = _service.Service(C.DEFAULT_LOCAL_TMP, os.getppid(), config, staging, log_file).ask(request)
+    except _service.ServiceError as error:
+        return {"failed": True, "msg": str(error)}
+    if "error" in answer:
+        return dict(explain(answer["error"]), failed=True)
+    return answer
+
+
+def refuse_to_ask():
+    """The result of a task where Ottr is not installed."""
+    return {"failed": True, "msg": missing_required_lib("ottr"), "exception": _service.OTTR_IMPORT_ERROR}
+
+
 def judge(result):
     """The result of a task that has looked at what is served."""
     bad = [one for one in result.get("endpoints") or [] if one["status"] in ("drift", "unreachable")]
@@ -165,9 +174,14 @@ def compare(rotation):
             ("serial", "", rotation["serial"]),
             ("not_after", "", rotation["not_after"] or ""),
         ]
+    return show_difference("certificate of %s" % rotation["device"], rows)
+
+
+def show_difference(header, rows):
+    """Rows of what, before and after, as Ansible shows differences."""
     return {
-        "before_header": "certificate of %s" % rotation["device"],
-        "after_header": "certificate of %s" % rotation["device"],
+        "before_header": header,
+        "after_header": header,
         "before": "".join("%s: %s\n" % (what, before) for what, before, after in rows if before),
         "after": "".join("%s: %s\n" % (what, after) for what, before, after in rows if after),
     }
