@@ -12,6 +12,7 @@
     │  │  ├─ AuthenticationFailed
     │  │  ├─ HostKeyRefused
     │  │  ├─ DeviceBusy              retryable
+    │  │  ├─ NotActive               the other one of an HA pair has it now; skipped
     │  │  ├─ DeviceRejected          the device said no, in its own words
     │  │  ├─ UnsupportedDevice
     │  │  └─ KeyLost                 the device no longer has the key of this rotation
@@ -44,6 +45,7 @@ Messages say what happened, hints what to do next; neither ever holds a secret. 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import ClassVar
 
@@ -123,6 +125,12 @@ class DeviceRejected(DriverError):
 
 class UnsupportedDevice(DriverError):
     """The driver cannot work with this device."""
+
+
+class NotActive(DriverError):
+    """The device is the standby of an HA pair; the active one is rotated."""
+
+    default_hint = "give both the same `ha_group` in the inventory: whichever is active is rotated"
 
 
 class KeyLost(DriverError):
@@ -251,3 +259,14 @@ class LabError(OttrError):
 def _printable(text: str) -> str:
     """Terminals obey control characters, PostgreSQL refuses NUL, and no database takes a lone surrogate."""
     return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+
+
+def is_retryable(kind: str) -> bool:
+    """Whether a failure of a kind (``ErrorReport.kind``) may be gone at the next try without anybody's doing."""
+    return any(one.__name__ == kind and one.retryable for one in _descend(OttrError))
+
+
+def _descend(root: type[OttrError]) -> Iterator[type[OttrError]]:
+    for one in root.__subclasses__():
+        yield one
+        yield from _descend(one)

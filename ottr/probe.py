@@ -17,7 +17,7 @@ from ottr.errors import VerificationError
 from ottr.model import Endpoint, IssuedCertificate, Waiter
 
 HANDSHAKE_TIMEOUT_S = 10.0
-FIRST_PAUSE_S = 0.03
+FIRST_PAUSE_S = 0.08
 """What a service needs at least to hand over to its new workers: a look before that is lost."""
 
 

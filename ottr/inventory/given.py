@@ -15,6 +15,7 @@ from ottr.inventory import CertificateFacts, HostSecrets, InventoryHost, RecordR
 from ottr.model import Secret
 
 _PLUGIN = re.compile(rb"^plugin\s*:", re.MULTILINE)
+_OURS = re.compile(rb"""^plugin\s*:\s*["']?ottr\.pki\.ottr\b""", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class GivenInventory:
 
         given = self._hosts[host]
         origin = _find_origin(given)
+        if origin is None and _is_of_our_state(given.file):
+            return RecordResult()  # its facts are those of the state database, which has them already
         if origin is None:
             return RecordResult(warning=f"{host} comes from no file that could be written to")
         folders = hostvars.variable_folders(given.sources, working_folder=given.folder)
@@ -90,6 +93,12 @@ def _find_origin(given: GivenHost) -> str | None:
         if given.file == source or given.file.startswith(source.rstrip(os.sep) + os.sep):
             return source
     return None
+
+
+def _is_of_our_state(file: str) -> bool:
+    """Whether Ottr's own inventory plugin has made the host up."""
+    path = Path(file)
+    return file.endswith((".ottr.yml", ".ottr.yaml")) and path.is_file() and _OURS.search(path.read_bytes()) is not None
 
 
 def _is_dynamic(path: Path) -> bool:

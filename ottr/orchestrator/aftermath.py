@@ -14,6 +14,7 @@ from ottr.model import Facts, IssuedCertificate, Outcome, RotationResult, Step
 from ottr.orchestrator.rotation import Rotation
 from ottr.orchestrator.sessions import Sessions
 from ottr.orchestrator.target import Surroundings, Target
+from ottr.state.certificates import CertificateFacts
 from ottr.state.journal import Record, State, cleaning
 from ottr.state.schedules import forget
 
@@ -46,8 +47,7 @@ def rotated(
         lambda: _clean_up(target, around, rotation, sessions),
     ]
     if target.route.revoke_superseded:
-        former = around.stores.certificates.former(device, rotation.record.id)
-        steps += [partial(_revoke, target, around, former.sha256)] if former else []
+        steps += [partial(_revoke, around, facts) for facts in _superseded(device, around, rotation.record.id)]
     for step in steps:
         result = warned(result, _attempt(device, step))
     rotation.note(lambda connection: forget(connection, device))
@@ -106,13 +106,30 @@ def _clean_up(target: Target, around: Surroundings, rotation: Rotation, sessions
     return ""
 
 
-def _revoke(target: Target, around: Surroundings, sha256: str) -> str:
-    found = around.stores.certificates.pem(target.device.name, sha256)
+def _superseded(device: str, around: Surroundings, rotation_id: str) -> list[CertificateFacts]:
+    """What is to be revoked: the certificate before, and those before it that a CA refused to revoke at their time.
+
+    Of certificates that were found on the device, which another account may have got, only the one before.
+    """
+    former, now = around.stores.certificates.former(device, rotation_id), around.clock()
+    return [
+        facts
+        for facts in around.stores.certificates.of_device(device)
+        if facts.superseded_at and not facts.revoked_at and facts.not_after > now
+        if facts.rotation_id or facts == former
+    ]
+
+
+def _revoke(around: Surroundings, facts: CertificateFacts) -> str:
+    """At the CA that has issued it. Done again after a crash, it is done already."""
+    found = around.stores.certificates.pem(facts.device, facts.sha256)
     if found is None:
         return ""
+    if facts.ca not in around.authorities:
+        return f"the superseded certificate {facts.serial} is not revoked: there is no issuer {facts.ca!r} any more"
     try:
-        around.authorities[target.route.issuer].issuer.revoke(found.leaf_pem, SUPERSEDED)
+        around.authorities[facts.ca].issuer.revoke(found.leaf_pem, SUPERSEDED)
     except OttrError as error:
-        return f"the superseded certificate is not revoked: {error}"
-    around.stores.certificates.mark_revoked(target.device.name, sha256, around.clock())
+        return f"the superseded certificate {facts.serial} is not revoked: {error}; the next rotation tries again"
+    around.stores.certificates.mark_revoked(facts.device, facts.sha256, around.clock())
     return ""

@@ -15,17 +15,19 @@ from ottr.errors import (
     JournalError,
     KeyLost,
     LeaseLost,
+    NotActive,
     OttrError,
     RateLimited,
     RollbackFailed,
+    is_retryable,
 )
 from ottr.model import IssuedCertificate, Outcome, RotationResult, Step
 from ottr.orchestrator import aftermath, pipeline
 from ottr.orchestrator.rotation import Rotation, Watcher, report
 from ottr.orchestrator.sessions import Sessions
-from ottr.orchestrator.target import Decide, Surroundings, Target, leased
+from ottr.orchestrator.target import HA_STANDBY, Decide, Surroundings, Target, leased
 from ottr.policy import Decision, Known, Reason, changed, renewal_time
-from ottr.state.journal import Record, State, Status
+from ottr.state.journal import Entry, Record, State, Status
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +108,7 @@ def _run_rotation(
             rotation.flush()
             return replace(blank, outcome=outcome, step=until.value)
         if outcome is Outcome.NOT_DUE:
-            gone = {"state": State.ABANDONED, "cleaned": True, "finished_at": around.clock()}
-            around.stores.journal.update(rotation.record, **gone)
+            _abandon_untouched(around, rotation)
             return replace(blank, outcome=outcome, reason=Reason.NOT_DUE.value, step=rotation.reached)
         return aftermath.rotated(target, around, rotation, sessions, blank)
     except (DeviceLeased, JournalError):
@@ -135,13 +136,19 @@ def _why_not_go_on(target: Target, around: Surroundings, record: Record) -> str 
     if (record.dns_names, record.key_type, record.issuer, record.driver) != wanted:
         return "names, key type, issuer or driver have changed"
     entries = around.stores.journal.entries(record.id)
-    tries = sum(entry.step is Step.ROLLBACK and entry.status is Status.DONE for entry in entries)
+    tries = sum(map(_blames_certificate, entries))
     if tries >= around.settings.retry_install:
         return f"its certificate was rolled back {tries} times"
     for facts in around.stores.certificates.of_device(target.device.name):
         if facts.rotation_id == record.id and renewal_time(facts.known, route, around.settings) <= around.clock():
             return "its certificate has passed its own renewal time"
     return None
+
+
+def _blames_certificate(entry: Entry) -> bool:
+    """A device that is busy or down says nothing about the certificate: another one would fare no better."""
+    failed = entry.status is Status.FAILED and entry.step in (Step.INSTALL, Step.VERIFY)
+    return failed and not (entry.error and is_retryable(entry.error.kind))
 
 
 def _issue(target: Target, around: Surroundings, request: IssueRequest, rotation: Rotation) -> IssuedCertificate:
@@ -168,13 +175,22 @@ def _still_due(target: Target, around: Surroundings, decision: Decision, leaf_pe
     return False
 
 
+def _abandon_untouched(around: Surroundings, rotation: Rotation) -> None:
+    """Nothing of it is on the device, and there will not be."""
+    around.stores.journal.update(rotation.record, state=State.ABANDONED, cleaned=True, finished_at=around.clock())
+
+
 def _failed(
     target: Target, around: Surroundings, rotation: Rotation, error: Exception, blank: RotationResult
 ) -> RotationResult:
     """Remember what the next run must know, and say how the device came out."""
     name = target.device.name
+    rotation.leave()
     if not isinstance(error, OttrError):
         log.error("%s: unexpected", name, exc_info=error)
+    if isinstance(error, NotActive):
+        _abandon_untouched(around, rotation)
+        return replace(blank, outcome=Outcome.SKIPPED, reason=HA_STANDBY, step=rotation.reached, error=report(error))
     if isinstance(error, KeyLost):
         around.stores.journal.update(rotation.record, state=State.ABANDONED, finished_at=around.clock())
     if isinstance(error, RateLimited):

@@ -15,8 +15,9 @@ from ottr.state.certificates import CertificateFacts, Observation
 SECOND_LOOK_S = 0.5
 
 
-def verify(target: Target, around: Surroundings) -> list[VerifyResult]:
-    """Look at every endpoint of a device and write down what was seen, in the state and in the inventory.
+def verify(target: Target, around: Surroundings, *, remember: bool = True) -> list[VerifyResult]:
+    """Look at every endpoint of a device and, unless told not to, write down what was seen, in the state and in the
+    inventory.
 
     A database that knows nothing of the device learns what a good endpoint serves: so a lost one is made anew.
     """
@@ -24,6 +25,8 @@ def verify(target: Target, around: Surroundings) -> list[VerifyResult]:
     current = around.stores.certificates.current(device).get(device)
     seen = [(endpoint, _look(target, around, endpoint, current)) for endpoint in target.route.endpoints]
     results = [_judge(target, around, endpoint, served, current) for endpoint, served in seen]
+    if not remember:
+        return results
     observed = [Observation(device, one.endpoint, began, one.sha256, one.problem) for one in results]
     around.stores.certificates.observe(observed)
     warning = _remember(target, around, seen, results)

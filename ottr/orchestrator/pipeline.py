@@ -13,7 +13,6 @@ from ottr.acme import IssueRequest
 from ottr.drivers import DeadMan, Driver, Serving
 from ottr.errors import (
     DeviceLeased,
-    DeviceUnreachable,
     JournalError,
     OttrError,
     RollbackFailed,
@@ -91,7 +90,10 @@ def _restored(sessions: Sessions, rotation: Rotation, request: CertificateReques
         except (DeviceLeased, JournalError):
             raise  # it is another one's; or done, but not written
         except Exception as failure:
-            if isinstance(failure, DeviceUnreachable) and (rotation.armed or not rotation.touched):
+            if not rotation.half_installed:
+                raise error from failure  # nothing was bound, so that there is nothing to put right
+            goes_back = rotation.armed or not rotation.touched
+            if goes_back and isinstance(failure, OttrError) and failure.retryable:
                 raise  # the dead-man timer and the next run put it right
             raise RollbackFailed(
                 f"{error}; then the former certificate could not be bound again: {failure}",

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from ottr import x509
 from ottr.drivers import Driver, Preflight
-from ottr.errors import DeviceUnreachable, OttrError
+from ottr.errors import DeviceUnreachable, NotActive, OttrError
 from ottr.model import Device, ErrorReport, Facts, Outcome, RotationResult, Route
 from ottr.orchestrator.rotation import report
-from ottr.orchestrator.target import Surroundings, Target
+from ottr.orchestrator.target import HA_STANDBY, Surroundings, Target
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ def check(target: Target, around: Surroundings) -> RotationResult:
     except Exception as error:  # whatever it is: a device's trouble stays with the device
         if not isinstance(error, OttrError):
             log.exception("%s: unexpected", device.name)
+        if isinstance(error, NotActive):
+            return replace(blank, outcome=Outcome.SKIPPED, reason=HA_STANDBY, error=report(error))
         outcome = Outcome.UNREACHABLE if isinstance(error, DeviceUnreachable) else Outcome.FAILED
         return replace(blank, outcome=outcome, error=report(error), finished=around.clock())
     result = replace(blank, diff=difference(device, route, facts), finished=around.clock())

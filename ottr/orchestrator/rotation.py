@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import sqlalchemy as sa
 
 from ottr import x509
-from ottr.errors import OttrError
+from ottr.errors import LeaseLost, OttrError
 from ottr.model import (
     CertificateRequest,
     Clock,
@@ -37,6 +37,7 @@ from ottr.state.journal import (
     presentation,
     removal,
 )
+from ottr.state.view import is_installed
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +76,19 @@ class Rotation:
         return self.reached in (Step.INSTALL, Step.VERIFY)
 
     @property
+    def half_installed(self) -> bool:
+        """Whether an install was begun, now or by an earlier run, and was not taken back."""
+        for entry in reversed(self._entries):
+            if entry.step is Step.INSTALL:
+                return True
+            if entry.step is Step.ROLLBACK and entry.status is Status.DONE:
+                return False
+        return False
+
+    @property
     def installed(self) -> bool:
         """Whether an install has ended well and was not taken back, as the journal has it."""
-        ends = [entry for entry in self._entries if entry.step in (Step.INSTALL, Step.ROLLBACK)]
-        return bool(ends) and ends[-1].step is Step.INSTALL and ends[-1].status is Status.DONE
+        return is_installed(self._entries)
 
     def written(self, step: Step, kind: Callable[..., Value]) -> Value:
         """The value the journal has of a step. Raises LookupError when there is none."""
@@ -109,12 +119,15 @@ class Rotation:
         return self._look(inspect)
 
     def order(self, issue: Callable[[], IssuedCertificate]) -> IssuedCertificate:
-        """The issued certificate: from the journal, else ordered; issued is the first of the four facts."""
+        """The issued certificate: from the journal, else ordered; issued is the first of the four facts.
+
+        Written down before anything is bound: until then the CA gives it again by the order's URL.
+        """
         try:
             return self.written(Step.ORDER, IssuedCertificate)
         except LookupError:
             issued = self._try(Step.ORDER, issue)
-            self._append(Step.ORDER, Status.DONE, asdict(issued), self._issued(issued))
+            self._delay(Step.ORDER, asdict(issued), self._issued(issued))
             return issued
 
     def install(self, action: Callable[[], None]) -> None:
@@ -139,7 +152,7 @@ class Rotation:
         self._append(Step.VERIFY, Status.DONE, also=served)
 
     def roll_back(self, action: Callable[[], None]) -> None:
-        """Runs also when the journal cannot be written: the device comes first."""
+        """Runs also when the journal cannot be written: the device comes first. Raises LeaseLost before it acts."""
         unwritten = self._try_append(Step.ROLLBACK, Status.STARTED)
         self._watch(self.record.device, Step.ROLLBACK)
         try:
@@ -164,6 +177,11 @@ class Rotation:
     def flush(self) -> None:
         """Write down what has waited for the next step: for now there is none."""
         self._write([], None)
+
+    def leave(self) -> None:
+        """The run gives up, without a next step: what is done is written down."""
+        if self._delayed:
+            self.flush()
 
     def order_url(self) -> str:
         """See ``ottr.acme.OrderLog``."""
@@ -209,7 +227,8 @@ class Rotation:
         self._watch(self.record.device, step)
 
     def _issued(self, issued: IssuedCertificate) -> Also:
-        return lambda connection: certificates.insert_issued(connection, self.record, issued, self._clock())
+        now = self._clock()
+        return lambda connection: certificates.insert_issued(connection, self.record, issued, now)
 
     def _marker(self, *facts: certificates.Fact) -> Also:
         now = self._clock()
@@ -242,10 +261,15 @@ class Rotation:
     def _try_append(
         self, step: Step, status: Status, error: BaseException | None = None, also: Also | None = None
     ) -> OttrError | None:
-        """Write where something worse is already under way: a journal that fails is reported, not raised."""
+        """Write where something worse is already under way: a journal that fails is reported, not raised.
+
+        Raises LeaseLost: the device is another orchestrator's, and nothing more may be done to it.
+        """
         entry = Entry(step, status, self._clock(), error=report(error) if error else None)
         try:
             self._write([entry], also)
+        except LeaseLost:
+            raise
         except OttrError as unwritten:
             log.warning("%s: the journal cannot be written: %s", self.record.device, unwritten)
             return unwritten

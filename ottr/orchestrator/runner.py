@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from ottr.errors import ConfigurationError
 from ottr.model import Outcome, RotationResult
-from ottr.orchestrator.target import Target
+from ottr.orchestrator.target import HA_STANDBY, Target
 
 Unit = Sequence[Target]
 """Devices that are worked on one after the other: one device, or the members of an HA group."""
@@ -117,13 +117,18 @@ def _run_batch(
             yield from future.result()
 
 
+def is_well(result: RotationResult) -> bool:
+    """Whether the next member of an HA group may have its turn. A standby is not rotated, and in nobody's way."""
+    return result.outcome in GOOD or result.reason == HA_STANDBY
+
+
 def _run_unit(unit: Unit, rotate_one: RotateOne, stop: Stop) -> list[RotationResult]:
     results: list[RotationResult] = []
     for target in unit:
         name = target.device.name
         if stop:
             results.append(RotationResult(name, Outcome.INTERRUPTED, reason=stop.reason))
-        elif results and results[-1].outcome not in GOOD:
+        elif results and not is_well(results[-1]):
             results.append(RotationResult(name, Outcome.SKIPPED, reason="ha_peer_failed"))
         else:
             results.append(rotate_one(target))

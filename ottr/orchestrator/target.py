@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from ottr import x509
 from ottr.acme import Issuer
@@ -17,9 +17,12 @@ from ottr.policy import Decision
 from ottr.probe import Probe
 from ottr.settings import RotationSettings
 from ottr.state.certificates import Certificates
-from ottr.state.journal import Journal, device_key
+from ottr.state.journal import Journal, device_key, group_key
 from ottr.state.leases import Leases
 from ottr.state.schedules import Schedules
+
+HA_STANDBY: Final = "ha_standby"
+"""Why a device was skipped: the other member of its HA pair has it now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,7 @@ class Stores:
 @contextmanager
 def leased(target: Target, leases: Leases) -> Iterator[None]:
     """The device is ours, and no other member of its HA group is anybody's. Raises DeviceLeased."""
-    group = target.device.ha_group
-    with leases.held(f"ha_group:{group}" if group else ""), leases.held(device_key(target.device.name)):
+    with leases.held(group_key(target.device.ha_group)), leases.held(device_key(target.device.name)):
         yield
 
 

@@ -252,6 +252,11 @@ def device_key(device: str) -> str:
     return f"device:{device}"
 
 
+def group_key(group: str) -> str:
+    """Lease key of an HA group; empty where there is none."""
+    return f"ha_group:{group}" if group else ""
+
+
 def _new_id() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(12))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-HEAD = "0002"
+HEAD = "0003"
 """Revision of ``migrations/`` that these tables are."""
 
 
@@ -30,7 +30,7 @@ class UtcText(sa.types.TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Any) -> str | None:
         """Write microseconds and a Z."""
         del dialect
-        return None if value is None else value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return None if value is None else value.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
     def process_result_value(self, value: Any, dialect: Any) -> datetime | None:
         """Read it back."""
@@ -64,6 +64,7 @@ rotation = sa.Table(
     sa.Column("started_at", UtcText, nullable=False),
     sa.Column("finished_at", UtcText),
     sa.Index("rotation_device", "device", "state"),
+    sa.Index("rotation_finished", "finished_at"),
 )
 
 step = sa.Table(

@@ -11,7 +11,7 @@ from datetime import datetime
 from ottr.model import Step
 from ottr.policy import Situation
 from ottr.state.certificates import CertificateFacts, Certificates, Observation
-from ottr.state.journal import Journal, Record, Status
+from ottr.state.journal import Entry, Journal, Record, Status
 from ottr.state.schedules import Schedule, Schedules
 
 
@@ -79,6 +79,12 @@ def _load(journal: Journal, certificates: Certificates, schedules: Schedules, de
         observations=observations,
         half_installed=frozenset(record.device for record in open_rotations if half_installed(journal, record)),
     )
+
+
+def is_installed(entries: Sequence[Entry]) -> bool:
+    """Whether an install has ended well and was not taken back."""
+    ends = [entry for entry in entries if entry.step in (Step.INSTALL, Step.ROLLBACK)]
+    return bool(ends) and ends[-1].step is Step.INSTALL and ends[-1].status is Status.DONE
 
 
 def half_installed(journal: Journal, record: Record) -> bool:

@@ -175,3 +175,32 @@ def test_no_proxy_is_honoured(proxy, monkeypatch):
     client = HttpClient(ca_bundle=proxy.ca_bundle, timeout_s=5)
     assert client.request("GET", proxy.directory).status == 200
     client.close()
+
+
+def test_a_path_is_sent_in_characters_of_a_url(proxy, client):
+    proxy.on("GET", "/a%20path/%C3%A9?x=%25", answer(200, b"here"))
+    assert client.request("GET", f"https://{proxy.host}/a path/é?x=%25").body == b"here"
+
+
+def test_several_headers_of_one_name_are_one_list(proxy, client):
+    proxy.on("GET", "/x", lambda _: Reply(200, headers={"Link": "<a>;rel=alternate", "link": "<b>;rel=alternate"}))
+    found = client.request("GET", f"https://{proxy.host}/x").headers["link"]
+    assert found == "<a>;rel=alternate, <b>;rel=alternate"
+
+
+def test_a_header_that_cannot_be_sent_is_not_shown(proxy, client):
+    with pytest.raises(HttpError, match="not valid") as raised:
+        client.request("GET", f"https://{proxy.host}/x", headers={"X-Key": "s3cret\n"})
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_connection_that_the_server_ended_is_not_used_again(proxy, client):
+    ports = []
+    said = {"Connection": "close"}
+    for headers in (said, {}, {}):
+        proxy.on("GET", "/x", lambda request, headers=headers: ports.append(request.port) or Reply(200, b"", headers))
+    assert client.request("GET", f"https://{proxy.host}/x").status == 200
+    assert client.request("GET", f"https://{proxy.host}/x").status == 200
+    proxy._server.close_connections()
+    assert client.request("GET", f"https://{proxy.host}/x").status == 200
+    assert len(set(ports)) == 3

@@ -10,6 +10,8 @@ import pytest
 
 from ottr.errors import (
     AcmeProblem,
+    AuthenticationFailed,
+    DeviceBusy,
     DeviceRejected,
     DeviceUnreachable,
     DnsError,
@@ -17,6 +19,7 @@ from ottr.errors import (
     JournalError,
     KeyLost,
     RateLimited,
+    VerificationError,
 )
 from ottr.model import Outcome, Step
 from ottr.state.journal import State, Status
@@ -119,6 +122,59 @@ def test_a_certificate_rolled_back_too_often_is_abandoned_for_a_new_one(world):
     world.run()
     assert world.issuer.issued == 2
     assert [record.state for record in journal(world).history("web1")] == [State.ABANDONED, State.OPEN]
+
+
+def test_a_busy_device_is_no_fault_of_the_certificate(world):
+    """Held overnight by an administrator: it gets the same certificate in the morning, not a new one each hour."""
+
+    def happen(act: str) -> None:
+        if act == "install":
+            raise DeviceBusy("admin holds the commit lock")
+
+    world.trouble.happen = happen
+    for _ in range(5):
+        assert world.run().error.kind == "DeviceBusy"
+        world.advance(hours=1)
+    world.trouble.happen = lambda act: None
+    assert world.run().outcome is Outcome.ROTATED
+    assert world.issuer.issued == 1
+
+
+def test_a_login_refused_before_anything_was_bound_strands_nothing(world):
+    def happen(act: str) -> None:
+        if act == "connect" and "issued" in world.trouble.acts:
+            raise AuthenticationFailed("the login server is down")
+
+    world.trouble.happen = happen
+    result = world.run()
+    assert (result.outcome, result.error.kind) == (Outcome.FAILED, "AuthenticationFailed")
+    assert world.device.bound == "original"
+
+
+def test_a_device_that_went_back_before_is_not_stranded_by_a_later_refusal(world):
+    world.device.serves_stale = True
+    assert world.run().outcome is Outcome.ROLLED_BACK
+    world.advance(days=1)
+
+    def happen(act: str) -> None:
+        if act in ("arm", "rollback"):
+            raise DeviceRejected("no")
+
+    world.trouble.happen = happen
+    assert world.run().outcome is Outcome.FAILED
+
+
+def test_a_device_too_busy_to_go_back_has_its_timer(world):
+    def happen(act: str) -> None:
+        if act == "install done":
+            raise DeviceUnreachable("no answer in time")
+        if act == "rollback":
+            raise DeviceBusy("another change is going on")
+
+    world.trouble.happen = happen
+    assert world.run().outcome is Outcome.FAILED
+    world.device.fire()
+    assert world.device.bound == "original"
 
 
 def test_a_plain_bug_in_the_middle_rolls_back_too(world):
@@ -395,6 +451,39 @@ def test_a_lost_lease_leaves_the_device_to_its_new_owner(world):
     assert world.hooks.called == ["before"]  # the new owner has drained it again, and is not through
 
 
+def test_who_wakes_up_without_the_lease_takes_nothing_back(world):
+    """Suspended for minutes while it verifies: another one has ended the rotation well meanwhile."""
+    late = world.surroundings()
+
+    def happen(act: str) -> None:
+        if act == "verify":
+            world.trouble.happen = lambda _: None
+            world.advance(minutes=3)
+            assert world.run().outcome is Outcome.ROTATED
+            raise VerificationError("not seen in time")
+
+    world.trouble.happen = happen
+    result = world.run(around=late)
+    assert (result.outcome, result.reason) == (Outcome.SKIPPED, "leased")
+    assert world.device.bound != "original"
+    world.device.check_sound()
+
+
+def test_a_lease_lost_before_a_step_failed_is_what_is_told(world):
+    late = world.surroundings()
+
+    def happen(act: str) -> None:
+        if act == "install":
+            world.trouble.happen = lambda _: None
+            world.advance(minutes=3)
+            assert world.run().outcome is Outcome.ROTATED
+            raise DeviceRejected("no")
+
+    world.trouble.happen = happen
+    assert world.run(around=late).reason == "leased"
+    assert world.device.bound != "original"
+
+
 class KillAt:
     """SIGKILL at the n-th act or journal write; the lease of the dead runs out."""
 
@@ -456,4 +545,4 @@ def test_killed_anywhere_the_next_run_ends_in_the_same_state(tmp_path):
         assert world.recorder.recorded
         assert journal(world).leftover_records("web1") == []
         assert not journal(world).open_rotations()
-    assert killed > 30
+    assert killed > 25

@@ -159,10 +159,14 @@ def facts(desk: Desk):
 def test_the_four_facts_become_true_one_after_the_other(desk, world, issued):
     rotation, now = desk.rotation(), world.now
     assert rotation.order(lambda: issued) == issued
+    world.now += dt.timedelta(seconds=5)  # what is written later is as old as it is
+    rotation.leave()
     assert facts(desk) == (now, None, None, None)
+    rotation.leave()  # all is written
+    world.now = now
     assert desk.rotation().order(never) == issued
     rotation.install(lambda: None)
-    world.now += dt.timedelta(seconds=5)  # what is written with the next step is as old as it is
+    world.now += dt.timedelta(seconds=5)
     rotation.flush()
     assert facts(desk) == (now, now, now, None)
     world.now = now

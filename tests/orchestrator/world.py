@@ -86,6 +86,13 @@ def _build(subject, issuer, public_key, names, signing_key, days) -> str:
     return certificate.public_bytes(Encoding.PEM).decode()
 
 
+def make_leaf(name: str, days: int) -> str:
+    """A certificate, in PEM, that no CA here has issued."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = cx509.Name([cx509.NameAttribute(cx509.NameOID.COMMON_NAME, "Somebody's CA")])
+    return _build(cx509.Name([]), issuer, key.public_key(), [name], key, days)
+
+
 class MemoryDevice:
     """Serves one certificate; keys never leave it. Also its own driver session."""
 

@@ -225,6 +225,16 @@ def test_sqlite_is_durable_and_lets_readers_be(sqlite_path):
     database.close()
 
 
+def test_sqlite_waits_for_the_disk_unless_told_otherwise(sqlite_path):
+    database = Database(Secret(f"sqlite:///{sqlite_path}"))
+    found = []
+    for durable in (True, False, False, True):
+        with database.write(durable=durable) as connection:
+            found.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+    assert found == [2, 1, 1, 2]
+    database.close()
+
+
 def test_a_database_another_process_holds_is_named_with_what_to_do(sqlite_path):
     database = Database(Secret(f"sqlite:///{sqlite_path}"), busy_timeout_s=0.05)
     with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as other:
@@ -254,11 +264,9 @@ def test_a_database_another_process_holds_for_a_moment_is_waited_for(sqlite_path
 
 def test_a_full_disk_is_named_with_what_to_do(sqlite_path):
     database = Database(Secret(f"sqlite:///{sqlite_path}"))
-    with database.write() as connection:
+    with database.write() as connection:  # the connection stays the same
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-    connection = database._engine.raw_connection()
-    connection.cursor().execute(f"PRAGMA max_page_count = {pages}")
-    connection.close()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(JournalError, match="full") as caught:
         put(database, "x" * 100_000)
     assert "make room" in caught.value.hint

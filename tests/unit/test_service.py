@@ -21,6 +21,7 @@ from ottr.errors import (
     InventoryError,
     IssuerUnavailable,
     JournalError,
+    NotActive,
     RoutingError,
     SettingsError,
     VerificationError,
@@ -359,6 +360,33 @@ def test_the_second_of_an_ha_group_waits_for_the_first_to_be_good(tmp_path):
     ]
 
 
+def test_whichever_of_a_pair_is_active_is_rotated_and_nobody_is_quarantined(tmp_path):
+    """Day after day the standby says that it is one; after a failover it is the other one's turn."""
+    fleet = Fleet(tmp_path)
+    for name in ("a", "b"):
+        fleet.add(name, ha_group="pair")
+
+    def make_standby(name: str) -> None:
+        for one in ("a", "b"):
+            fleet.mend(one)
+        fleet.fail(name, "create_csr", NotActive("it is standby"))
+
+    make_standby("a")
+    days = []
+    for _ in range(7):
+        days.append(outcomes(fleet.rotate()))
+        fleet.world.advance(days=1, hours=1)
+    assert days[0] == {"a": Outcome.SKIPPED, "b": Outcome.ROTATED}
+    assert all(day == {"a": Outcome.SKIPPED, "b": Outcome.NOT_DUE} for day in days[1:])
+    make_standby("b")
+    fleet.world.advance(days=70)
+    assert outcomes(fleet.rotate()) == {"a": Outcome.ROTATED, "b": Outcome.SKIPPED}
+    assert not fleet.stores.journal.open_rotations("b")
+    fleet.fail("b", "inspect", NotActive("it is standby"))
+    [checked] = fleet.service().check(Selection("b"), ONE, Stop())
+    assert (checked.outcome, checked.reason) == (Outcome.SKIPPED, "ha_standby")
+
+
 def test_a_check_looks_at_both_of_an_ha_group(tmp_path):
     fleet = Fleet(tmp_path)
     for name in ("a", "b"):
@@ -580,3 +608,17 @@ def test_release_breaks_the_lease_of_another_run(fleet):
     assert fleet.rotate("a")[0].reason == "leased"
     assert fleet.service().release("a") == ("the lease that another run held",)
     assert outcomes(fleet.rotate("a")) == {"a": Outcome.ROTATED}
+
+
+def test_release_breaks_the_lease_of_another_run_on_the_ha_group(tmp_path):
+    fleet = Fleet(tmp_path)
+    fleet.add("a", ha_group="pair")
+    fleet.stores.leases.take("ha_group:pair")
+    assert fleet.rotate("a")[0].reason == "leased"
+    assert fleet.service().release("a") == ("the lease on the HA group pair that another run held",)
+    assert outcomes(fleet.rotate("a")) == {"a": Outcome.ROTATED}
+
+
+def test_release_of_a_host_that_is_gone_breaks_its_lease(fleet):
+    fleet.stores.leases.take("device:z")
+    assert fleet.service().release("z") == ("the lease that another run held",)

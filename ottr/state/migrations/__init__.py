@@ -21,7 +21,9 @@ def upgrade(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         _refuse_newer(connection, ScriptDirectory.from_config(config))
         config.attributes["connection"] = connection
-        with connection.execution_options(ottr_begin="BEGIN IMMEDIATE").begin():
+        with connection.begin():
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             command.upgrade(config, "head")
 
 
