@@ -141,6 +141,8 @@ def _await_lock(connection: sa.Connection) -> None:
         PASSWORD,
         f"postgresql://ottr:{PASSWORD}@with:colon@host/db",
         f"postgresql://ottr:x@y:{PASSWORD}@host/db",
+        f"postgresql://ottr:x@{PASSWORD}@host/db",
+        f"postgresql://ottr:x@y/{PASSWORD}@host/db",
         f"mysql://ottr:{PASSWORD}@host/db",
         f"oracle+strange://ottr:{PASSWORD}@host/db",
         "sqlite://",

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import ssl
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from ottr.simulation.requests import Response
@@ -111,20 +111,26 @@ def _serve(site: Site, lifeline: int, told: int) -> None:
     page = Response(200, f"{site.name}\n".encode(), "text/plain")
     server = TlsServer(site.address, site.port, lambda _: page)
     server.show(None, _load(site))
-
-    def reload(number: int, frame: FrameType | None) -> None:
-        del number, frame
+    signals = _receive_signals()
+    server.start()
+    (site.folder / PID_FILE).write_text(f"{os.getpid()}\n")
+    os.write(told, b"ready")
+    os.close(told)
+    while lifeline not in select.select([lifeline, signals], [], [])[0]:
+        os.read(signals, 512)
         try:
             server.show(None, _load(site))
         except (OSError, ssl.SSLError) as error:
             print(f"{site.name}: the former certificate stays: {error}", file=sys.stderr, flush=True)
 
-    signal.signal(signal.SIGHUP, reload)
-    server.start()
-    (site.folder / PID_FILE).write_text(f"{os.getpid()}\n")
-    os.write(told, b"ready")
-    os.close(told)
-    os.read(lifeline, 1)
+
+def _receive_signals() -> int:
+    """A descriptor that can be read from when SIGHUP has come: one that comes just before a wait is not lost."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    return reader
 
 
 def _load(site: Site) -> ssl.SSLContext:

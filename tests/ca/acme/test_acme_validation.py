@@ -202,7 +202,7 @@ class Alpn(ThreadingHTTPServer):
 def make_alpn_certificate(
     name: str, digest: bytes, key: Any, clock: MovableClock, changes: dict[str, Any]
 ) -> x509.Certificate:
-    san = x509.SubjectAlternativeName(changes.get("names", [x509.DNSName(name)]))
+    san = changes.get("san") or x509.SubjectAlternativeName(changes.get("names", [x509.DNSName(name)]))
     builder = (
         x509.CertificateBuilder(x509.Name([]), x509.Name([]), key.public_key(), x509.random_serial_number())
         .not_valid_before(clock.now.replace(year=2020))
@@ -223,6 +223,7 @@ def make_alpn_certificate(
         ({"extended": False}, "unauthorized"),
         ({"digest": b"0" * 32}, "unauthorized"),
         ({"names": [x509.DNSName("other.lab.test")]}, "unauthorized"),
+        ({"san": x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"\x30\x02\xa3\x00")}, "unauthorized"),
         ({"names": [x509.DNSName("web.lab.test"), x509.DNSName("other.lab.test")]}, "unauthorized"),
         ({"protocol": "http/1.1"}, "unauthorized"),
     ],
