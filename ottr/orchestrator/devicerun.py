@@ -108,7 +108,7 @@ def _run_rotation(
             rotation.flush()
             return replace(blank, outcome=outcome, step=until.value)
         if outcome is Outcome.NOT_DUE:
-            _abandon_untouched(around, rotation)
+            _abandon(around, rotation, cleaned=True)
             return replace(blank, outcome=outcome, reason=Reason.NOT_DUE.value, step=rotation.reached)
         return aftermath.rotated(target, around, rotation, sessions, blank)
     except (DeviceLeased, JournalError):
@@ -175,9 +175,9 @@ def _still_due(target: Target, around: Surroundings, decision: Decision, leaf_pe
     return False
 
 
-def _abandon_untouched(around: Surroundings, rotation: Rotation) -> None:
-    """Nothing of it is on the device, and there will not be."""
-    around.stores.journal.update(rotation.record, state=State.ABANDONED, cleaned=True, finished_at=around.clock())
+def _abandon(around: Surroundings, rotation: Rotation, *, cleaned: bool) -> None:
+    """Give it up; ``cleaned``: nothing of it is on the device."""
+    around.stores.journal.update(rotation.record, state=State.ABANDONED, cleaned=cleaned, finished_at=around.clock())
 
 
 def _failed(
@@ -189,7 +189,7 @@ def _failed(
     if not isinstance(error, OttrError):
         log.error("%s: unexpected", name, exc_info=error)
     if isinstance(error, NotActive):
-        _abandon_untouched(around, rotation)
+        _abandon(around, rotation, cleaned=not rotation.has_key)
         return replace(blank, outcome=Outcome.SKIPPED, reason=HA_STANDBY, step=rotation.reached, error=report(error))
     if isinstance(error, KeyLost):
         around.stores.journal.update(rotation.record, state=State.ABANDONED, finished_at=around.clock())

@@ -63,6 +63,8 @@ def rotate(
     if until is Step.CSR:
         return Outcome.HELD
     issued = rotation.order(lambda: issue(_issue_request(csr, request, route, before), rotation))
+    if not sessions.held:
+        rotation.flush()  # the device may be long in answering, or gone
     _check_pair(csr, issued)
     if until is Step.ORDER:
         return Outcome.HELD

@@ -71,6 +71,11 @@ class Rotation:
         return CertificateRequest(self.record.label, self.record.dns_names, self.record.key_type)
 
     @property
+    def has_key(self) -> bool:
+        """Whether a key was made on the device, as the journal has it."""
+        return any(entry.step is Step.CSR and entry.status is Status.DONE for entry in self._entries)
+
+    @property
     def touched(self) -> bool:
         """Whether this run has begun to bind."""
         return self.reached in (Step.INSTALL, Step.VERIFY)

@@ -43,6 +43,11 @@ class Sessions:
         if not isinstance(driver, Reusable):
             self.close()
 
+    @property
+    def held(self) -> bool:
+        """Whether the next one is there already, as far as can be told without asking the device."""
+        return self._driver is not None
+
     def close(self) -> None:
         """End the held session, if there is one; a session that cannot be ended well is gone all the same."""
         stack, self._stack, self._driver = self._stack, ExitStack(), None

@@ -387,6 +387,20 @@ def test_whichever_of_a_pair_is_active_is_rotated_and_nobody_is_quarantined(tmp_
     assert (checked.outcome, checked.reason) == (Outcome.SKIPPED, "ha_standby")
 
 
+def test_a_failover_before_the_install_gives_the_turn_to_the_other_one(tmp_path):
+    fleet = Fleet(tmp_path)
+    for name in ("a", "b"):
+        fleet.add(name, ha_group="pair")
+    fleet.fail("b", "create_csr", NotActive("it is standby"))
+    fleet.fail("a", "install", NotActive("it has become standby"))
+    assert outcomes(fleet.rotate()) == {"a": Outcome.SKIPPED, "b": Outcome.SKIPPED}
+    [given_up] = fleet.stores.journal.history("a")
+    assert (given_up.state, given_up.cleaned) == (State.ABANDONED, False)  # its key is on the device
+    fleet.fail("a", "create_csr", NotActive("it is standby"))
+    fleet.mend("b")
+    assert outcomes(fleet.rotate()) == {"a": Outcome.SKIPPED, "b": Outcome.ROTATED}
+
+
 def test_a_check_looks_at_both_of_an_ha_group(tmp_path):
     fleet = Fleet(tmp_path)
     for name in ("a", "b"):

@@ -27,23 +27,22 @@ class Group:
 
     def find_obstacles(self) -> tuple[str, ...]:
         """What stands in the way of a change on this unit, a sentence each. Raises NotActive."""
-        _, state = self._client.fetch_unit()
-        if state not in ("", "active"):
-            raise NotActive(f"{self._client.name} is {state} in its device group")
+        self._check_active()
         status, details = self._client.fetch_sync_status()
         if self._group and status.lower() not in _SETTLED:
             return (f"its device group is not in sync ({_join(status, details)}), and a sync could undo changes",)
         return ()
 
     def check_ready(self) -> None:
-        """Raise DeviceBusy unless this unit's configuration counts, and the other one has no changes of its own."""
-        _, state = self._client.fetch_unit()
-        if state not in ("", "active"):
-            raise DeviceBusy(
-                f"{self._client.name} has become {state}", hint="make it active again; the next run goes on there"
-            )
+        """Raise NotActive unless this unit's configuration counts, DeviceBusy where the other one has changes too."""
+        self._check_active()
         if self._group:
             self._check_others(*self._client.fetch_sync_status())
+
+    def _check_active(self) -> None:
+        _, state = self._client.fetch_unit()
+        if state not in ("", "active"):
+            raise NotActive(f"{self._client.name} is {state} in its device group")
 
     def settle(self, *, changed: bool) -> None:
         """Save, and give what was changed to the group. Raises DeviceBusy while the group does not take it."""

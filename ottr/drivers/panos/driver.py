@@ -60,6 +60,7 @@ class PanosDevice:
         """See Driver. Imports under the key's name, binds by ``set`` and commits only what this account changed."""
         label, leaf = check_label(request.label), parse_certificate(issued.leaf_pem)
         self._wire.trust(leaf.sha256)
+        self._check_active()
         try:
             self._install(label, leaf, issued)
         except DeviceUnreachable:
@@ -193,9 +194,12 @@ class PanosDevice:
         found = []
         if not self._options.management and not self._configuration.read_binding().certificate:
             found.append(f"there is no SSL/TLS service profile {self._options.ssl_tls_service_profile}")
+        self._check_active()
+        return tuple(found)
+
+    def _check_active(self) -> None:
         if self._client.is_passive():
             raise NotActive(f"{self._client.name} is the passive member of its HA pair")
-        return tuple(found)
 
     def _find_others(self) -> tuple[str, ...]:
         changes = find_foreign_changes(self._client) if self._options.wait_for_others else ()
