@@ -20,13 +20,18 @@ from ottr.state.view import half_installed
 
 
 def roll_back(target: Target, around: Surroundings) -> RotationResult:
-    """Bind what was bound before the last rotation and see it served. Raises RotationError."""
+    """Bind what was bound before the last rotation and see it served. Raises RotationError.
+
+    No open rotation goes on after that: the next run would only bind again what was just taken away.
+    """
     stores = around.stores
     with leased(target, stores.leases):
         record = find_installed(target.device.name, stores.journal)
         before = _bind_former(target, around, record)
         if record.state is State.ROTATED:
             stores.journal.update(record, state=State.ABANDONED)
+        for one in stores.journal.open_rotations(target.device.name):
+            stores.journal.update(one, state=State.ABANDONED, finished_at=around.clock())
         return _seen_back(target, around, record, before)
 
 

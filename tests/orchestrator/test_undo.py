@@ -141,22 +141,27 @@ def test_a_former_certificate_of_another_ca_is_not_taken_for_one_of_the_routes(w
     assert world.run().reason == Reason.ISSUER_CHANGED
 
 
-def test_a_half_installed_rotation_is_rolled_back_and_stays_open(world):
+@pytest.mark.parametrize("act", ["verify", "record"])
+def test_a_rotation_without_its_end_is_rolled_back_and_does_not_go_on(world, act):
+    """Nobody who goes back by hand wants the next timer to bind it again."""
     world.run()
     former = world.device.bound
-    stop_at(world, "verify")
+    stop_at(world, act)
     assert world.device.bound != former
+    world.trouble.happen = lambda act: None
     assert roll_back(world).outcome is Outcome.ROLLED_BACK
     assert world.device.bound == former
-    assert states(world) == [State.ROTATED, State.OPEN]
+    assert states(world) == [State.ROTATED, State.ABANDONED]
+    assert world.run().outcome is Outcome.NOT_DUE
+    assert world.device.bound == former
 
 
-def test_an_open_rotation_that_bound_nothing_is_passed_over(world):
+def test_an_open_rotation_that_bound_nothing_is_passed_over_and_given_up(world):
     world.run()
     world.run(forced=True)
     stop_at(world, "create_csr done")
     roll_back(world)
-    assert states(world) == [State.ROTATED, State.ABANDONED, State.OPEN]
+    assert states(world) == [State.ROTATED, State.ABANDONED, State.ABANDONED]
 
 
 def test_a_roll_back_says_when_the_device_does_not_serve_what_is_bound(world):
