@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -52,10 +52,21 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+Learn = Callable[[object], None]
+"""Is told every secret that is looked up, to keep it out of log lines."""
+
+
 class App:
     """One run's parts. Close it: a child process reads the inventory."""
 
-    def __init__(self, options: Options, environment: Mapping[str, str] = os.environ, ask: Ask | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        environment: Mapping[str, str] = os.environ,
+        ask: Ask | None = None,
+        learn: Learn | None = None,
+    ) -> None:
+        self._learn = learn
         self._options = options
         self._environment = environment
         self._ask = ask
@@ -121,7 +132,7 @@ class App:
         from ottr.logins import Logins
 
         settings = self.settings
-        return Logins(self.inventory, settings.credentials, settings.known_hosts, self._environment)
+        return Logins(self.inventory, settings.credentials, settings.known_hosts, self._environment, self._learn)
 
     @cached_property
     def router(self) -> Router:
@@ -140,7 +151,7 @@ class App:
         settings = self.settings
         from ottr.logins import Logins
 
-        logins = Logins(inventory, settings.credentials, settings.known_hosts, self._environment)
+        logins = Logins(inventory, settings.credentials, settings.known_hosts, self._environment, self._learn)
         return self._build_service(inventory, logins, notifier)
 
     @cached_property

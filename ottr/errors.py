@@ -64,8 +64,12 @@ class OttrError(Exception):
 
     @property
     def report(self) -> ErrorReport:
-        """The error as a value for results and the journal, without a device's control characters."""
-        return ErrorReport(type(self).__name__, _printable(str(self)), _printable(self.hint))
+        """The error as a value for results and the journal, without a device's control characters.
+
+        Its kind is a class of this module: what a driver derives from one is its own affair.
+        """
+        kind = next(one.__name__ for one in type(self).__mro__ if one.__module__ == __name__)
+        return ErrorReport(kind, _printable(str(self)), _printable(self.hint))
 
 
 class ConfigurationError(OttrError):

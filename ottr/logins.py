@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,17 +24,21 @@ class Logins:
         sources: Sequence[CredentialSource],
         known_hosts: tuple[Path, ...],
         environment: Mapping[str, str],
+        learn: Callable[[object], None] | None = None,
     ) -> None:
+        """``learn`` is told every secret that is found, so that none gets into a log line."""
         self._inventory = inventory
         self._sources = sources
         self._known_hosts = known_hosts
         self._environment = environment
+        self._learn = learn or _forget
         self._batch: Mapping[str, tuple[InventoryHost, HostSecrets]] = {}
         self._kept: dict[str, dict[str, Secret]] = {}
 
     def prepare(self, hosts: Sequence[InventoryHost]) -> None:
         """Look up the secrets of these hosts and forget those of the batch before. Raises InventoryError."""
         secrets = self._inventory.secrets([host for host in hosts if host.secret_names])
+        self._learn(secrets)
         self._batch = {host.name: (host, secrets.get(host.name, HostSecrets())) for host in hosts}
         self._kept = {host.name: {} for host in hosts}
 
@@ -45,4 +49,10 @@ class Logins:
         host, secrets = self._batch[device.name]
         kept = self._kept[device.name]
         credentials = replace(build_credentials(host, secrets), known_hosts=self._known_hosts, kept=kept)
-        return complete_credentials(credentials, device, self._sources, self._environment)
+        completed = complete_credentials(credentials, device, self._sources, self._environment)
+        self._learn(completed)
+        return completed
+
+
+def _forget(secrets: object) -> None:
+    """Nobody writes log lines."""

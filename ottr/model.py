@@ -124,6 +124,8 @@ class Credentials:
     become_method: str = "sudo"
     become_user: str = "root"
     become_password: Secret | None = None
+    ssh_arguments: Secret | None = None
+    """What ssh's command line has beside; None: what the device's variables say, none of which is a secret."""
     known_hosts: tuple[Path, ...] = ()
     """Files with the SSH host keys that are trusted; empty: those of the user and of the system."""
     kept: MutableMapping[str, Secret] | None = field(default=None, compare=False, repr=False)

@@ -141,7 +141,6 @@ class Database:
             return _create_postgresql(self._url)
         engine = sa.create_engine(self._url, connect_args={"timeout": busy_timeout_s, "check_same_thread": False})
         event.listen(engine, "connect", _tune_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
         return engine
 
     @contextmanager
@@ -211,15 +210,9 @@ def _create_postgresql(url: sa.URL) -> sa.Engine:
 
 def _tune_sqlite(connection: Any, record: Any) -> None:
     del record
-    connection.isolation_level = None  # transactions are begun by us, see _begin_sqlite
+    connection.isolation_level = None  # transactions are begun by read() and write()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    driver = _driver(connection)
-    if not driver.in_transaction:  # read() and write() have begun already
-        driver.execute("BEGIN")
 
 
 def _driver(connection: sa.Connection) -> Any:

@@ -202,10 +202,9 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         await super().startup(sockets)  # type: ignore[arg-type]
-        if self.started:
-            if self._beside is not None:
-                await listen_beside(self, self._beside)
-            self._tell(int(self.servers[0].sockets[0].getsockname()[1]))
+        if self._beside is not None:
+            await listen_beside(self, self._beside)
+        self._tell(int(self.servers[0].sockets[0].getsockname()[1]))
 
 
 _Follow = Callable[[asyncio.AbstractEventLoop], None]

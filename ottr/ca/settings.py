@@ -161,7 +161,7 @@ key_type: {key_type}
 # How long before its issuance a certificate begins to be valid.
 # backdate: 5m
 
-# Where `ottr ca serve` has CRLs, OCSP answers and issuers without TLS: what base_url leads to. Or see `ottr ca publish`.
+# Where `ottr ca serve` has CRLs, OCSP answers and issuers without TLS, for base_url. Or see `ottr ca publish`.
 # server: {{http_listen: "0.0.0.0:80"}}
 
 # Share of the lifetime after which `ottr ca renew --due` renews what the CA holds the keys for.

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 
@@ -32,16 +32,14 @@ class BodyRefused(Exception):
         self.status = status
 
 
-def build_app(routes: Sequence[BaseRoute], closers: Sequence[Callable[[], None]] = ()) -> Starlette:
-    """The application of some routes; ``closers`` are called when it ends."""
+def build_app(routes: Sequence[BaseRoute]) -> Starlette:
+    """The application of some routes."""
 
     @asynccontextmanager
     async def live(app: Starlette) -> AsyncIterator[None]:
         del app
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         yield
-        for close in closers:
-            await anyio.to_thread.run_sync(close)
 
     return Starlette(routes=routes, lifespan=live)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -26,14 +27,17 @@ class Redactor:
     """Blacks out the secrets it was told. Others never get as far as a log line; this is for the day one does."""
 
     def __init__(self) -> None:
-        self._secrets: set[str] = set()
+        self._secrets: frozenset[str] = frozenset()
+        self._lock = threading.Lock()
 
     def learn(self, value: object) -> None:
         """Remember every ``Secret`` within a value, whatever it is made of."""
         if isinstance(value, Secret):
             text = value.reveal()
             password = unquote(urlsplit(text).password or "") if "://" in text else ""
-            self._secrets |= {part for part in (text, password) if len(part) >= _SHORTEST}
+            found = {part for part in (text, password) if len(part) >= _SHORTEST}
+            with self._lock:  # replaced, not changed: another thread may be at a line
+                self._secrets |= found
         elif is_dataclass(value):
             for one in fields(value):
                 if one.name != "username":  # no secret, and `admin` is a word of many lines

@@ -35,7 +35,7 @@ def open_app(shared: Shared, fleet: Fleet | None = None, *, broken: bool = False
 
     inventory = fleet.inventory_options() if fleet else InventoryOptions()
     staging = fleet is not None and fleet.staging
-    app = App(Options(shared.config, inventory, staging), os.environ, _asker(redactor, fleet))
+    app = App(Options(shared.config, inventory, staging), os.environ, _asker(redactor, fleet), redactor.learn)
     tolerated = (ConfigurationError,) if broken else ()
     try:
         with suppress(*tolerated):

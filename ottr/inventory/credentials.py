@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ottr.errors import CredentialsError
 from ottr.inventory import HostSecrets, InventoryHost
-from ottr.inventory.variables import BECOME_PASSWORDS, PASSPHRASES, PASSWORDS
+from ottr.inventory.variables import BECOME_PASSWORDS, PASSPHRASES, PASSWORDS, SSH_ARGUMENTS
 from ottr.model import Credentials, Secret
 
 # Of several names for one setting Ansible takes the last one that is set.
@@ -41,7 +41,16 @@ def build_credentials(host: InventoryHost, secrets: HostSecrets | None = None) -
         become_method="sudo",
         become_user=_last(values, ("ansible_become_user",)) or "root",
         become_password=_secret(host.name, secrets, BECOME_PASSWORDS) if become else None,
+        ssh_arguments=_ssh_arguments(host, secrets),
     )
+
+
+def _ssh_arguments(host: InventoryHost, secrets: HostSecrets) -> Secret | None:
+    """All of ssh's arguments when one of the variables is a secret; else those of the device's variables hold."""
+    if _secret(host.name, secrets, SSH_ARGUMENTS) is None:
+        return None
+    found = {name: secret.reveal() for name, secret in secrets.values.items() if name in SSH_ARGUMENTS}
+    return Secret(" ".join(found.get(name) or str(host.variables.get(name) or "") for name in SSH_ARGUMENTS))
 
 
 def _last(values: Mapping[str, Any], names: Sequence[str]) -> str:

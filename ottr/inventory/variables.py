@@ -25,18 +25,18 @@ NAMES: Final = (
     "ansible_network_os",
     "ansible_private_key_file",
     "ansible_ssh_private_key_file",
-    "ansible_ssh_common_args",
-    "ansible_ssh_extra_args",
     "ansible_become",
     "ansible_become_method",
     "ansible_become_user",
-    "ansible_become_exe",
-    "ansible_become_flags",
 )
 """Known even when they stand in a vaulted file, where whole files are encrypted; then they are not cached."""
 
-PREFIXES: Final = ("ottr_", "certificate_")
-"""Variables of drivers, and the facts that a rotation writes back. A vaulted one of these is a secret."""
+SSH_ARGUMENTS: Final = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
+COMMAND_LINES: Final = (*SSH_ARGUMENTS, "ansible_become_exe", "ansible_become_flags")
+"""Pieces of command lines: somebody may have put a password into one."""
+
+PREFIXES: Final = ("ottr_", "certificate_", *COMMAND_LINES)
+"""Variables of drivers, facts that a rotation writes back, and command lines. A vaulted one of these is a secret."""
 
 PASSWORDS: Final = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
 BECOME_PASSWORDS: Final = ("ansible_become_password", "ansible_become_pass")

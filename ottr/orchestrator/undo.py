@@ -63,7 +63,8 @@ def find_orphans(target: Target, around: Surroundings, *, remove: bool, foreign:
     """Labels of ours on the device that are neither live, nor the kept previous generation, nor of an open rotation.
 
     What another installation (another state database) has made is left out unless ``foreign`` is asked for: it may
-    be that one's previous generation.
+    be that one's previous generation. What has been made for another device of the inventory is never taken: two of
+    them may be one machine.
     """
     device, stores = target.device.name, around.stores
     with leased(target, stores.leases), around.connect(target) as driver:
@@ -75,12 +76,20 @@ def find_orphans(target: Target, around: Surroundings, *, remove: bool, foreign:
         kept = {record.label for record in ended} - {record.label for record in superseded(ended, current)}
         held = kept | {live} | {record.label for record in stores.journal.open_rotations(device)}
         orphans = {label for label in driver.labels() - held if foreign or stores.journal.owns(label)}
+        orphans -= {label for label in orphans if _is_of_another(device, label, stores.journal)}
         if remove and orphans:
             driver.cleanup(frozenset(orphans))
             for record in ended:
                 if record.label in orphans:
                     stores.journal.update(record, cleaned=True)
     return tuple(sorted(orphans))
+
+
+def _is_of_another(device: str, label: str, journal: Journal) -> bool:
+    record = journal.find(label.rpartition("-")[2])
+    if record is None or record.label != label or record.device == device:
+        return False
+    return record.state is not State.ABANDONED and not record.cleaned
 
 
 def _open_rotations(device: str, around: Surroundings) -> Sequence[Record]:

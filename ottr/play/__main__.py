@@ -33,7 +33,7 @@ class Play:
     """One play's parts."""
 
     def __init__(self, config: Path | None, *, staging: bool, redactor: Redactor) -> None:
-        self._app = App(Options(config=config, staging=staging), os.environ)
+        self._app = App(Options(config=config, staging=staging), os.environ, learn=redactor.learn)
         self._redactor = redactor
         self._stop = Stop()
         self._verbs = Verbs(self._app, self._stop)

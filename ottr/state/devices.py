@@ -14,6 +14,7 @@ from ottr.errors import InventoryError
 from ottr.inventory import CertificateFacts, HostSecrets, InventoryHost, RecordResult
 from ottr.inventory.pattern import Ambiguous, HostIndex, select
 from ottr.inventory.variables import NAMES, PREFIXES, SECRET_SUFFIXES, SECRETS
+from ottr.inventory.writeback import without_templates
 from ottr.state.database import Database, upsert
 from ottr.state.schema import device
 
@@ -65,7 +66,7 @@ class SqlInventory:
         """Write the facts of a verified certificate into the host's variables."""
         variables = {
             "certificate_expiration": facts.expiration.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "certificate_issuer": facts.issuer,
+            "certificate_issuer": without_templates(facts.issuer),
             "certificate_serial": facts.serial,
             "certificate_sha256": facts.sha256,
             "certificate_validation": True,

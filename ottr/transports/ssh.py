@@ -151,7 +151,7 @@ def open_session(
         device.address,
         port=int(port) if port is not None else None,
         username=credentials.username,
-        arguments=f"{variables.get('ansible_ssh_common_args') or ''} {variables.get('ansible_ssh_extra_args') or ''}",
+        arguments=_find_arguments(device, credentials),
     )
     with ExitStack() as stack:
         transport: Transport | None = None
@@ -163,6 +163,14 @@ def open_session(
             stack.callback(_close, transport)
             log_in(transport, _build_login(hop, credentials, last=last), name)
         yield SshSession(cast(Transport, transport), device.name)
+
+
+def _find_arguments(device: Device, credentials: Credentials) -> str:
+    """What ssh's command line has beside."""
+    if credentials.ssh_arguments is not None:
+        return credentials.ssh_arguments.reveal()
+    names = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
+    return " ".join(str(device.variables.get(name) or "") for name in names)
 
 
 def _build_check(hop: Hop, known_hosts: Sequence[Path], pins: Sequence[str]) -> HostKeyCheck:

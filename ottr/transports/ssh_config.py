@@ -172,7 +172,7 @@ def _parse_arguments(arguments: str) -> dict[str, list[str]]:
                 key, _, value = re.sub(r"\s*=\s*|\s+", "=", value.strip(), count=1).partition("=")
             _take(found, key if flag == "-F" else key.lower(), value)
         elif word not in _FLAGS:
-            _warn_ignored(word)
+            _warn_ignored(flag)
     return found
 
 
@@ -180,7 +180,7 @@ def _take(found: dict[str, list[str]], key: str, value: str) -> None:
     if key == "-F" or key in _USED:
         found.setdefault(key, []).append(value)
     elif not {key, f"{key}={value.lower()}"} & _HARMLESS:
-        _warn_ignored(f"{key}={value}")
+        _warn_ignored(key)  # not its value, which may be a secret
 
 
 @lru_cache(maxsize=256)

@@ -205,7 +205,7 @@ def test_the_settings_of_the_set(authority: Authority) -> None:
     def read(text: str) -> JwksSettings:
         return read_jwks_settings(parse_settings(SETTINGS + text, authority.settings.folder))
 
-    assert read("") == JwksSettings()
+    assert read("") == JwksSettings() == JwksSettings(7 * 86400.0, 300.0)
     assert read("jwks: {grace: 1h, max_age: 10s}") == JwksSettings(3600.0, 10.0)
     with pytest.raises(SettingsError, match="jwks: keep: no such key"):
         read("jwks: {keep: 1h}")

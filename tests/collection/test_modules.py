@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from ottr import x509
 from ottr.model import Step
 from ottr.state.journal import State, Status
 from tests.acceptance.cli.shell import wait_until
-from tests.collection.player import Player
+from tests.collection.player import ROOT, Player
 
 HOSTS = ("web1.lab.test", "web2.lab.test", "web3.lab.test")
 PLAY = "- hosts: all\n  gather_facts: false\n  tasks:\n"
@@ -118,6 +120,21 @@ def test_a_rollback_puts_the_former_certificate_back(player: Player) -> None:
     )
     player.play(play_of("{name: back, ottr.pki.rollback: }"), "--limit", HOSTS[1], status=2)
     assert "has no rotation to go back from" in player.results("back")[HOSTS[1]]["msg"]
+
+
+def test_after_a_roll_back_it_is_looked_what_is_served_and_installed_again(player: Player) -> None:
+    go = player.folder / "go"
+    player.operator.set_option(HOSTS[0], "test_command", ["/bin/sh", "-c", f"test -e {go}"])
+    tasks = ("{name: rotate, ottr.pki.rotate: , ignore_errors: true}", "{name: look, ottr.pki.verify: }")
+    player.play(play_of(*tasks), "--limit", HOSTS[0], status=2)
+    assert player.results("rotate")[HOSTS[0]]["rotation"]["outcome"] == "rolled_back"
+    [seen] = player.results("look")[HOSTS[0]]["endpoints"]
+    assert seen["status"] == "drift"
+    go.touch()
+    install = "{name: %s, ottr.pki.install: %s}"
+    tasks = (install % ("would", ", check_mode: true"), install % ("does", ""), install % ("did", ""))
+    player.play(play_of(*tasks), "--limit", HOSTS[0])
+    assert [one.status for one in player.outcomes()] == ["changed", "changed", "ok"]
 
 
 def test_no_host_is_touched_that_the_play_does_not_come_to(player: Player) -> None:
@@ -225,6 +242,31 @@ def test_a_play_that_dies_leaves_no_device_half_way(player: Player) -> None:
     wait_until(lambda: not Path(f"/proc/{server}").exists(), "Ottr ends")
     [(record, _)] = player.rotations(HOSTS[0])
     assert record.state is State.ROTATED
+
+
+ORPHAN = """
+import os, time
+from ansible_collections.ottr.pki.plugins.plugin_utils._asking import _service, find_play
+
+play = os.getpid()
+assert find_play() == play
+if os.fork():
+    os._exit(0)
+while os.getppid() == play or os.path.exists(f"/proc/{play}"):
+    time.sleep(0.01)
+try:
+    print("found", find_play())
+except _service.ServiceError as error:
+    print(error)
+"""
+
+
+def test_a_worker_whose_play_is_gone_starts_nothing() -> None:
+    """Its parent is process 1 then, which never ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHAN], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "the play has ended\n"
 
 
 def _hold_reload(player: Player) -> tuple[Path, Path]:

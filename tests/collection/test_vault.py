@@ -14,6 +14,7 @@ from tests.collection.player import PLAYBOOKS, Player
 
 PASSWORD, TOKEN, VAULT = "Tr0ub4dor-and-3-of-them", "tok-7Zq9-never-to-be-seen", "the-vaults-own-password"
 OF_CA = PASSPHRASE.reveal().decode()
+OF_JUMP = "9th-Gate.of_the-jump"
 WRONG, RIGHT = "web1.lab.test", "web2.lab.test"
 
 
@@ -26,6 +27,7 @@ def vaulted(player: Player) -> Player:
         "ansible_become_password": PASSWORD,
         "ottr_api_token": TOKEN,
         "ca_secret": OF_CA,
+        "jump_secret": OF_JUMP,
     }
     lines = []
     for name, value in variables.items():
@@ -37,6 +39,8 @@ def vaulted(player: Player) -> Player:
         folder = player.folder / "inventory" / "host_vars" / host
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "vault.yml").write_text("\n".join(lines))
+    for host in (WRONG, RIGHT):
+        player.operator.set_variable(host, "ansible_ssh_common_args", "-o SetEnv=JUMP={{ jump_secret }}")
     player.operator.set_variable(WRONG, "ansible_ssh_private_key_file", "/nowhere/id_ed25519")
     return player
 
@@ -73,12 +77,15 @@ def test_nothing_of_a_vault_is_ever_shown(vaulted: Player, authority_folder: Pat
     assert vaulted.statuses("revoke") == {WRONG: "changed", RIGHT: "changed"}
     for task in ("cannot open", "no such option", "no such certificate"):
         assert vaulted.statuses(task) == {WRONG: "failed", RIGHT: "failed"}
+    explained = vaulted.operator.run("explain", RIGHT, "--vault-password-file", "vault-password").stdout
+    assert "ansible_ssh_common_args: set, and secret" in explained
     second = vaulted.play(PLAYBOOKS / "rotate.yml", *arguments, "-e", "max_failed=100", "-e", "force=true", status=2)
     assert b"ottr.play" in programs.read_bytes()
-    shown = [done.stdout + done.stderr for done in (first, second)]
+    vaulted.operator.run("inventory", "import", "-i", "inventory", "--vault-password-file", "vault-password")
+    shown = [explained] + [done.stdout + done.stderr for done in (first, second)]
     files = [path for path in vaulted.folder.rglob("*") if path.is_file() and path.name != "vault-password"]
     trail = [text.encode() for text in shown] + [path.read_bytes() for path in files]
     assert sum(b"web2.lab.test" in piece for piece in trail) > len(shown)
-    for secret in (PASSWORD, TOKEN, VAULT, OF_CA):
+    for secret in (PASSWORD, TOKEN, VAULT, OF_CA, OF_JUMP):
         for form in forms_of_text(secret):
             assert not [piece for piece in trail if form in piece]

@@ -197,6 +197,14 @@ def test_another_key_under_the_label_is_not_bound(place):
         assert site.served() == first
 
 
+@pytest.mark.parametrize("name", ["/Common/a; touch /var/tmp/x", "/Common/$(touch /var/tmp/x)", "/Common/a b", ""])
+def test_names_that_a_shell_would_read_otherwise_are_not_given_to_it(name):
+    with run_site() as site, site.open() as driver:
+        sent = site.requests()
+        assert driver._read_certificate(name) == ""
+        assert site.requests() == sent
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_key_that_has_gone_is_lost(place):
     request = make_request()

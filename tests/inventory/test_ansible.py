@@ -186,19 +186,23 @@ def test_vaulted_values_are_secrets_and_come_only_when_asked_for(write: Write, r
         {
             "inventory/hosts.yml": f"all:\n  hosts:\n    a:\n      ottr_inline: {inline}\n"
             "      ottr_derived: 'x{{ v }}'\n      ottr_plain: '{{ inventory_hostname }}'\n      ottr_token: clear\n"
+            "      ansible_ssh_common_args: -o ProxyCommand='sshpass -p {{ v }} ssh jump'\n"
+            "      ansible_user: '{{ v }}'\n"
             "    b: {ansible_become_pass: '{{ v }}'}\n"
         }
     )
     inventory = read("inventory", vault_password_files=("pw",))
     hosts = inventory.hosts()
-    assert hosts[0].variables == {"ottr_plain": "a"}
-    assert set(hosts[0].secret_names) == {"ansible_password", "ottr_inline", "ottr_derived", "ottr_token"}
+    assert hosts[0].variables == {"ottr_plain": "a", "ansible_user": "5ecret"}
+    hidden = {"ansible_password", "ottr_inline", "ottr_derived", "ottr_token", "ansible_ssh_common_args"}
+    assert set(hosts[0].secret_names) == hidden
     found = inventory.secrets(hosts)
     assert found["a"].values == {
         "ansible_password": Secret("s3cret"),
         "ottr_inline": Secret("inl1ne"),
         "ottr_derived": Secret("x5ecret"),
         "ottr_token": Secret("clear"),
+        "ansible_ssh_common_args": Secret("-o ProxyCommand='sshpass -p 5ecret ssh jump'"),
     }
     assert found["b"].values == {"ansible_password": Secret("s3cret"), "ansible_become_pass": Secret("5ecret")}
 

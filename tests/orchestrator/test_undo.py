@@ -323,6 +323,23 @@ def test_what_a_lost_rotation_left_is_listed_and_removed_only_when_told(world):
     assert orphans(world) == ()
 
 
+def test_what_another_host_of_the_inventory_has_on_the_same_machine_is_no_orphan(world):
+    """Two profiles of one load balancer, for instance, or two names of one appliance."""
+    world.run()
+    world.run(forced=True)
+    stop_at(world, "create_csr done")
+    world.advance(minutes=3)
+    before = set(world.device.keys)
+    other = replace(world.target, device=replace(world.target.device, name="web2"))
+    for foreign in (False, True):
+        assert undo.find_orphans(other, world.surroundings(), remove=True, foreign=foreign) == ()
+    assert set(world.device.keys) == before
+    undo.forget("web1", world.surroundings())  # and then nobody else would remove its key
+    [given_up] = undo.find_orphans(other, world.surroundings(), remove=True)
+    assert set(world.device.keys) == before - {given_up}
+    world.device.check_sound()
+
+
 def test_what_is_live_is_no_orphan_though_the_state_has_forgotten_it(world):
     """As after a backup of the database was put back."""
     world.run()

@@ -69,3 +69,11 @@ def test_a_report_holds_no_control_characters_of_a_device():
     report = DeviceRejected(said, hint=said).report
     assert report.message == report.hint == "bad\ufffd \ufffd[2Jthing \ufffd\ufffd\ttab\nline \N{SNOWMAN}"
     report.message.encode()
+
+
+def test_the_kind_of_an_error_is_a_name_that_everybody_knows():
+    class OnlyOfThisDriver(DeviceUnreachable):
+        """A driver tells its own cases apart."""
+
+    assert OnlyOfThisDriver("fw1 is away").report.kind == "DeviceUnreachable"
+    assert errors.is_retryable(OnlyOfThisDriver("fw1 is away").report.kind)

@@ -93,3 +93,16 @@ def test_a_secret_that_cannot_be_read_is_an_error_of_its_own_device_only():
     assert book.of(device("web2")).password is None
     with pytest.raises(CredentialsError, match="web1: ansible_password cannot be decrypted"):
         book.of(device("web1"))
+
+
+def test_arguments_of_ssh_are_a_secret_when_one_of_them_is():
+    one = InventoryHost("web1", variables={"ansible_ssh_extra_args": "-p 3"}, secret_names=("ansible_ssh_common_args",))
+    inventory = Inventory({"web1": HostSecrets({"ansible_ssh_common_args": Secret("-J a")})})
+    learnt = []
+    book = Logins(inventory, (), (), {}, learnt.append)
+    book.prepare([one])
+    found = book.of(device("web1"))
+    assert found.ssh_arguments == Secret("-J a -p 3")
+    assert learnt == [inventory.kept, found]
+    book.prepare([WEB2])
+    assert book.of(device("web2")).ssh_arguments is None

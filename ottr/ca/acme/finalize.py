@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from ottr.ca.acme.accounts import Accounts
 from ottr.ca.acme.exchange import Ask
 from ottr.ca.acme.orders import build_names, get_order
 from ottr.ca.acme.problems import Problem, malformed
-from ottr.ca.acme.records import Authorization, Order, find_account_of_key, find_order, list_authorizations
+from ottr.ca.acme.records import Authorization, Order, find_account_of_key, list_authorizations
 from ottr.ca.acme.schema import order as table
 from ottr.ca.acme.settings import AcmeSettings
 from ottr.ca.acme.status import read_order_status
@@ -85,10 +86,9 @@ class Finalizing:
         if not validation.caa:
             return
         account_url = ask.url(f"/acct/{ask.owner.id}")
-        for proof in proofs:
+        for proof in (one for one in proofs if one.kind == "dns"):
             method = next((kind for kind, one in proof.challenges.items() if one["status"] == "valid"), "")
-            if proof.kind == "dns":
-                check(proof.value, Claim(account_url, method, proof.wildcard), validation)
+            check(proof.value, Claim(account_url, method, proof.wildcard), validation)
 
     def _prepare(self, request: Request, terms: Terms) -> Prepared:
         try:
@@ -109,9 +109,9 @@ class Finalizing:
             row = self._authority.sign(connection, prepared)
         except RequestRefused as error:
             raise _bad(str(error)) from error
-        _NOTE.change(connection, {"key": order.id, "certificate": f"{row.issuer_id}/{row.serial}"})
-        signed = find_order(connection, order.id)
-        return signed or order
+        place = f"{row.issuer_id}/{row.serial}"
+        _NOTE.change(connection, {"key": order.id, "certificate": place})
+        return replace(order, status="valid", certificate=place)
 
 
 def _check_still(connection: sa.Connection, ask: Ask, order: Order, now: datetime) -> None:

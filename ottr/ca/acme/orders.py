@@ -56,7 +56,7 @@ class Orders:
         """newOrder; with ``reuse_orders`` one that is open for the same names is given again."""
         fields, account = ask.fields, ask.owner
         names = _read_names(fields.get("identifiers"), self._settings)
-        profile = self._read_profile(fields, names)
+        profile = self._read_profile(fields)
         not_before, not_after = (_read_time(fields, key) for key in ("notBefore", "notAfter"))
         _check_span(not_before, not_after, self._authority.clock())
         with self._authority.database.write(durable=False) as connection:
@@ -100,14 +100,10 @@ class Orders:
         proofs = list_authorizations(connection, order.authorizations)
         return read_order_status(order, proofs, self._authority.clock()) != "invalid"
 
-    def _read_profile(self, fields: Mapping[str, Any], names: Sequence[Identifier]) -> str:
+    def _read_profile(self, fields: Mapping[str, Any]) -> str:
         profile = fields.get("profile") or next(iter(self._settings.profiles))
         if not isinstance(profile, str) or profile not in self._settings.profiles:
             raise Problem("invalidProfile", "the profiles there are: " + ", ".join(self._settings.profiles))
-        kinds = self._authority.settings.profile(profile).name_kinds
-        for name in names:
-            if name.kind not in kinds:
-                raise _reject(name, f"the profile {profile} has no names of type {name.kind}")
         return profile
 
     def _check_names(self, connection: sa.Connection, account: Account, names: Sequence[Identifier]) -> None:

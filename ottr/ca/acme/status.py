@@ -22,11 +22,7 @@ def read_authorization_status(found: Authorization, now: datetime) -> str:
 
 def read_error(found: Authorization) -> Mapping[str, Any] | None:
     """Why it failed."""
-    for challenge in found.challenges.values():
-        if "error" in challenge:
-            error: Mapping[str, Any] = challenge["error"]
-            return error
-    return None
+    return next((one["error"] for one in found.challenges.values() if "error" in one), None)
 
 
 def read_order_status(order: Order, proofs: Sequence[Authorization], now: datetime) -> str:

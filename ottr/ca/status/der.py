@@ -81,11 +81,6 @@ def write_time(moment: datetime) -> bytes:
     return write(GENERALIZED_TIME, f"{moment:%Y%m%d%H%M%SZ}".encode())
 
 
-def write_integer(number: int) -> bytes:
-    """INTEGER of a number that is not negative."""
-    return write(INTEGER, number.to_bytes(number.bit_length() // 8 + 1))
-
-
 def read_serial(content: bytes) -> str:
     """The content of an INTEGER as the CA writes serials; empty for what no certificate of it can have."""
     number = int.from_bytes(content, signed=True)

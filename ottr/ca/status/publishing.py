@@ -33,7 +33,7 @@ from ottr.ca.schema import certificate
 from ottr.ca.status.crls import Kind
 from ottr.ca.status.identities import read_hashable
 from ottr.ca.status.nginx import write_configuration
-from ottr.ca.status.request import CertId, build_cert_id, build_request
+from ottr.ca.status.request import build_cert_id, build_request
 from ottr.ca.status.service import Status
 from ottr.ca.status.transport import encode_path
 from ottr.ca.trust import list_trusted
@@ -93,29 +93,25 @@ def _publish_answers(status: Status, folder: Path, done: Published) -> None:
         signer = status.authority.load_ocsp_signer(issuer.id)
         signed_by = signer.certificate.public_bytes(Encoding.DER)
         for row, cert_id in _list_cert_ids(status, issuer):
-            file = folder / find_file(build_request(cert_id.raw))
+            file = folder / find_file(build_request(cert_id))
             if _is_good(file, row, signed_by, status.authority.clock()):
                 done.kept += 1
                 continue
-            answer = status.responder.presign(issuer.id, cert_id)
-            if answer.validity is None:
-                continue
+            der, validity = status.responder.presign(issuer.id, row, cert_id)
             # The time of the file says what the headers of the HTTP response will say, see nginx.py.
-            modified = answer.validity.next_update - timedelta(seconds=status.responder.settings.lifetime_s)
-            _write(file, answer.der, modified)
+            _write(file, der, validity.next_update - timedelta(seconds=status.responder.settings.lifetime_s))
             done.signed += 1
     _remove_old(status, folder, done)
 
 
-def _list_cert_ids(status: Status, issuer: Issuer) -> Iterator[tuple[Certificate, CertId]]:
+def _list_cert_ids(status: Status, issuer: Issuer) -> Iterator[tuple[Certificate, bytes]]:
     """Certificates of an issuer that have not expired, with the ids that clients may ask for."""
     hashable, now, c = read_hashable(issuer), status.authority.clock(), certificate.c
     where = (c.issuer_id == issuer.id, c.not_after > now, c.profile.not_in((ROOT, OCSP)))
     with status.authority.database.read() as connection:
         for row in list_certificates(connection, *where):
             for digest in status.responder.settings.published_hashes:
-                raw = build_cert_id(digest, hashable.name, hashable.key, int(row.serial, 16))
-                yield row, CertId(digest, b"", b"", row.serial, raw)
+                yield row, build_cert_id(digest, hashable.name, hashable.key, int(row.serial, 16))
 
 
 def find_file(request: bytes) -> Path:

@@ -17,7 +17,7 @@ from ottr.ca.status.cache import Cache, Entry
 from ottr.ca.status.identities import Identities
 from ottr.ca.status.request import CertId, Malformed, OcspRequest, build_request, parse_request
 from ottr.ca.status.settings import NoncePolicy, OcspSettings
-from ottr.ca.status.watch import Watch
+from ottr.ca.status.watch import Heard, Watch
 from ottr.errors import AuthorityError
 
 _LOG = logging.getLogger(__name__)
@@ -37,14 +37,14 @@ class Answer:
 class Responder:
     """Answers for every issuer whose key the CA has. Safe for threads."""
 
-    def __init__(self, authority: Authority, settings: OcspSettings, watch: Watch, cache: Cache) -> None:
+    def __init__(self, authority: Authority, settings: OcspSettings, cache: Cache) -> None:
         self._authority = authority
         self.settings = settings
-        self._watch = watch
         self._cache = cache
         self._lock = threading.Lock()
         self._writers: dict[str, AnswerWriter] = {}
         self._known: tuple[frozenset[str], Identities] = (frozenset(), Identities(()))
+        self.watch = Watch(authority.database, self.hear)
 
     def recall(self, request: bytes) -> Entry | None:
         """The answer in memory to a request as most clients send it, when it is still true; needs no signature.
@@ -54,7 +54,7 @@ class Responder:
         entry = self._cache.find(request)
         if entry is None:
             return None
-        self._watch.look()
+        self.watch.look()
         entry = self._cache.find(request)
         if entry is None or self._authority.clock() >= entry.validity.next_update:
             return None
@@ -76,15 +76,24 @@ class Responder:
         """Sign an answer in the cache anew. Raises AuthorityError."""
         self._sign_kept(request, entry.issuer_id, entry.cert_id, entry.serial)
 
-    def presign(self, issuer_id: str, cert_id: CertId) -> Answer:
-        """An answer about one certificate, signed now and kept nowhere. Raises AuthorityError."""
-        return self._sign(issuer_id, [cert_id], None)
+    def hear(self, heard: Heard) -> None:
+        """Drop what is about certificates whose status has changed, or was signed by one of them."""
+        self._cache.drop(heard)
+        writer = self._writers.get(heard.issuer_id)
+        serial = "" if writer is None else format(writer.signer.certificate.serial_number, "x")
+        if heard.serials is None or serial in heard.serials:
+            self._writers.pop(heard.issuer_id, None)
+            self._cache.drop(Heard(heard.issuer_id, None))
+
+    def presign(self, issuer_id: str, row: Certificate, cert_id: bytes) -> tuple[bytes, Validity]:
+        """An answer about a certificate as it is in ``row``, signed now and kept nowhere. Raises AuthorityError."""
+        return self._write(issuer_id, [(cert_id, row)], None)
 
     def _answer(self, request: OcspRequest) -> Answer:
         nonce = request.nonce if self.settings.nonce is not NoncePolicy.IGNORE else None
         if self.settings.nonce is NoncePolicy.REQUIRED and nonce is None:
             raise Malformed("no nonce, and this responder wants one")
-        self._watch.look()
+        self.watch.look()
         found = {self._identities().find(one) for one in request.cert_ids}
         issuer_id = found.pop()
         if found or issuer_id is None:  # an answer is signed for one issuer: those of two are not for us either
@@ -101,27 +110,26 @@ class Responder:
     def _sign_kept(self, key: bytes, issuer_id: str, cert_id: bytes, serial: str) -> Answer:
         generation = self._cache.generation
         row = self._find(issuer_id, [serial])[0]
-        writer, now = self._writer(issuer_id), self._authority.clock()
-        validity = self._choose_validity(writer, now, known=row is not None)
-        der = writer.write([self._write_single(cert_id, row, validity)], validity)
+        der, validity = self._write(issuer_id, [(cert_id, row)], None)
         if row is None:
             return Answer(der)
-        refresh_at = now + (validity.next_update - now) / 2
+        refresh_at = validity.produced_at + (validity.next_update - validity.produced_at) / 2
         self._cache.store(key, Entry(der, validity, issuer_id, serial, cert_id, refresh_at), generation)
         return Answer(der, validity)
 
     def _sign(self, issuer_id: str, cert_ids: Sequence[CertId], nonce: bytes | None) -> Answer:
         rows = self._find(issuer_id, [one.serial for one in cert_ids])
-        writer, now = self._writer(issuer_id), self._authority.clock()
-        validity = self._choose_validity(writer, now, known=None not in rows)
-        singles = [self._write_single(one.raw, row, validity) for one, row in zip(cert_ids, rows, strict=True)]
-        kept = validity if nonce is None and None not in rows else None
-        return Answer(writer.write(singles, validity, nonce), kept)
+        der, validity = self._write(issuer_id, list(zip((one.raw for one in cert_ids), rows, strict=True)), nonce)
+        return Answer(der, validity if nonce is None and None not in rows else None)
 
-    def _write_single(self, cert_id: bytes, row: Certificate | None, validity: Validity) -> bytes:
-        span_s = self.settings.archive_cutoff_s
-        cutoff = validity.produced_at - timedelta(seconds=span_s) if span_s else None
-        return write_single(cert_id, row, validity, cutoff)
+    def _write(
+        self, issuer_id: str, asked: Sequence[tuple[bytes, Certificate | None]], nonce: bytes | None
+    ) -> tuple[bytes, Validity]:
+        writer, now, span_s = self._writer(issuer_id), self._authority.clock(), self.settings.archive_cutoff_s
+        validity = self._choose_validity(writer, now, known=all(row is not None for _, row in asked))
+        cutoff = now - timedelta(seconds=span_s) if span_s else None
+        singles = [write_single(cert_id, row, validity, cutoff) for cert_id, row in asked]
+        return writer.write(singles, validity, nonce), validity
 
     def _find(self, issuer_id: str, serials: Sequence[str]) -> list[Certificate | None]:
         with self._authority.database.read() as connection:
@@ -137,12 +145,15 @@ class Responder:
         with self._lock:
             found = self._writers.get(issuer_id)
             if found is None or found.signer.renew_at <= self._authority.clock():
-                found = self._writers[issuer_id] = AnswerWriter(self._authority.load_ocsp_signer(issuer_id))
+                generation = self._cache.generation
+                found = AnswerWriter(self._authority.load_ocsp_signer(issuer_id))
+                if generation == self._cache.generation:  # it has not been revoked since
+                    self._writers[issuer_id] = found
             return found
 
     def _identities(self) -> Identities:
         """Read again when an issuer has come."""
-        ids = frozenset(self._watch.versions)
+        ids = frozenset(self.watch.versions)
         with self._lock:
             if self._known[0] != ids:
                 self._known = (ids, Identities(self._authority.issuers()))

@@ -13,7 +13,6 @@ from ottr.ca.status.cache import Cache
 from ottr.ca.status.crls import CrlIssuer, Kind
 from ottr.ca.status.responder import Responder
 from ottr.ca.status.settings import read_crl_settings, read_ocsp_settings
-from ottr.ca.status.watch import Watch
 from ottr.errors import AuthorityError
 
 _LOG = logging.getLogger(__name__)
@@ -29,9 +28,9 @@ class Status:
         ocsp = read_ocsp_settings(authority.settings)
         crl = read_crl_settings(authority.settings)
         self.cache = Cache(ocsp.most_cached)
-        self.watch = Watch(authority.database, self.cache.drop)
         self.crls = CrlIssuer(authority, crl)
-        self.responder = Responder(authority, ocsp, self.watch, self.cache)
+        self.responder = Responder(authority, ocsp, self.cache)
+        self.watch = self.responder.watch
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 

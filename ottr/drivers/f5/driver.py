@@ -19,6 +19,7 @@ from ottr.model import CertificateRequest, Endpoint, Facts, IssuedCertificate, S
 from ottr.x509 import Certificate, parse_certificate, split_pem
 
 _log = logging.getLogger(__name__)
+_OBJECT = re.compile(r"/[\w./:-]+", re.ASCII)
 _CACHE_PATH = re.compile(r"/config/filestore/files_d/[\w./-]*/certificate_d/:[\w.:-]+")
 
 
@@ -120,8 +121,11 @@ class TrafficDevice:
             raise DeviceRejected(f"{self._client.name} shows another certificate than the imported one as {label}")
 
     def _read_certificate(self, path: str) -> str:
-        """PEM of a certificate's file; empty when it cannot be read, since REST shows none."""
-        if not path:
+        """PEM of a certificate's file; empty when it cannot be read, since REST shows none.
+
+        The name is somebody's on the device, and the shell is root's: only names without any special sign go there.
+        """
+        if not _OBJECT.fullmatch(path):
             return ""
         try:
             listed = self._shell.run(f"tmsh list sys file ssl-cert {path} -hidden")

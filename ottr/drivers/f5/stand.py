@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ottr.drivers.f5.simulator import F5Simulator, Settings
-from ottr.errors import AuthenticationFailed, DeviceBusy, DeviceRejected, DeviceUnreachable, DriverError
+from ottr.errors import AuthenticationFailed, DeviceBusy, DeviceRejected, DeviceUnreachable, DriverError, KeyLost
 from ottr.model import Credentials, Device, Endpoint, Secret
 from ottr.simulation.faults import ANY
 from ottr.simulation.line import SimulatedLine
@@ -20,8 +20,7 @@ from ottr.testing.stand import Access, Fault
 
 _MANAGEMENT = " management"
 _RELEASES = ("14.1.4", "15.1.8", "16.1.2", "17.1.1")
-VERSIONS = (*_RELEASES, *(f"{release}{_MANAGEMENT}" for release in (_RELEASES[0], _RELEASES[-1])))
-"""The management certificate is worked on alike at every release; the oldest and the newest stand for the others."""
+VERSIONS = (*_RELEASES, *(f"{release}{_MANAGEMENT}" for release in _RELEASES))
 
 _REST_S = 10.0
 _NAMES = ("site.example.com", "www.example.com")
@@ -76,6 +75,7 @@ class BigIp:
             self._fault("disk_full", DeviceRejected),
             self._fault("upload_broken", DeviceRejected),
             self._fault("token_expires", AuthenticationFailed),
+            Fault("a reboot before anything was saved", KeyLost, begin=self._reboot, at_install=True),
             Fault("a wrong password", AuthenticationFailed, access=self._log_in("admin", "wr0ng-and-secret")),
             Fault(
                 "an account that may only look", AuthenticationFailed, access=self._log_in("guest", "guest-simulated")
@@ -110,6 +110,11 @@ class BigIp:
     def secrets(self) -> frozenset[str]:
         """Passwords and tokens."""
         return self._simulator.secrets
+
+    def _reboot(self) -> None:
+        self._simulator.reboot()
+        self.settle()
+        self._simulator.state.not_ready = 0
 
     def _fault(self, name: str, error: type[DriverError], value: str = ANY) -> Fault:
         begin = partial(self._simulator.faults.arm, name, value, times=None)

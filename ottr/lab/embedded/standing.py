@@ -64,7 +64,8 @@ def _look_up(leaf: x509.Certificate, issuer: x509.Certificate) -> str:
     entry = crl.get_revoked_certificate_by_serial_number(leaf.serial_number)
     if entry is None:
         return "good"
-    return _describe("revoked", entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value)
+    reasons = [one.value.reason.value for one in entry.extensions if isinstance(one.value, x509.CRLReason)]
+    return _describe("revoked", "".join(reasons))  # without one: unspecified (RFC 5280 section 5.3.1)
 
 
 def _ask_responder(leaves: Sequence[x509.Certificate], issuer: x509.Certificate, root: Path) -> Mapping[int, str]:

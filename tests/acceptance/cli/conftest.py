@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ottr.lab import Lab
+from ottr.lab.sessions import end_sessions
 from tests.acceptance.cli.shell import Operator, begin_anew
 
 
@@ -21,6 +22,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture
 def operator(fleet: Lab, tmp_path: Path) -> Iterator[Operator]:
     """Somebody at a shell, with the lab's files taken over by ``ottr init``; no host was rotated yet."""
+    end_sessions(str(fleet.folder))  # what a run that was killed has begun on a host goes on there
     for host in fleet.hosts:
         begin_anew(host)
     with Operator.beside(fleet, tmp_path) as somebody:

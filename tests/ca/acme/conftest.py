@@ -31,6 +31,7 @@ def network() -> Iterator[Network]:
 def bind(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bind]:
     records = (
         "_acme-challenge.away.lab.test. IN CNAME proof.lab.test.",
+        "outside.lab.test. IN CNAME web.elsewhere.test.",
         "web.lab.test. IN A 127.0.0.1",
         "inside.lab.test. IN A 169.254.1.1",
         "mine.caa.lab.test. IN A 127.0.0.1",

@@ -16,21 +16,26 @@ from typing import Any, cast
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ottr.ca.acme.exchange import Reply
 from ottr.ca.acme.server import AcmeServer
-from ottr.ca.authority import Authority
+from ottr.ca.authority import Authority, parse_row
 from ottr.ca.certificates import list_certificates
 from ottr.ca.connections import Patience
+from ottr.ca.keyed import issue_with_key, take_key
 from ottr.ca.model import Reason
+from ottr.ca.names import parse_names
 from ottr.ca.opening import open_authority
 from ottr.ca.rollover import start_rollover
 from ottr.ca.schema import certificate
+from ottr.errors import AuthorityError
 from ottr.lab.bind import Bind
 from tests.ca.acme.client import BASE, Client, make_csr, write_jws
 from tests.ca.acme.conftest import Prove
 from tests.ca.acme.wire import Wire, run_server
-from tests.ca.conftest import PASSPHRASE, SETTINGS, MovableClock
+from tests.ca.conftest import PASSPHRASE, SETTINGS, MovableClock, write_pem
+from tests.ca.requests import SERVER, build_name
 
 PATIENCE = Patience(headers_s=2, body_s=2, header_bytes=16_000)
 
@@ -153,7 +158,7 @@ def test_a_client_that_hangs_up_in_the_middle_leaves_nothing_behind(port: int, c
 def flood(plain: socket.socket, part: bytes) -> None:
     """Send until the other side has had enough."""
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
-        [plain.sendall(part) for _ in range(64_000_000 // len(part))]
+        list(map(plain.sendall, [part] * (64_000_000 // len(part))))
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 10000000", b"Transfer-Encoding: chunked"])
@@ -198,6 +203,32 @@ def test_of_too_many_that_wait_the_first_has_to_go(served: Authority, connect: C
         assert read_all(waiting[0]) == b""
         waiting[4].sendall(b"GET /acme/directory HTTP/1.0\r\n\r\n")
         assert read_all(waiting[4]).startswith(b"HTTP/1.1 200")
+
+
+def test_a_long_list_is_read_in_a_thread(connect: Connect) -> None:
+    client = connect()
+    made = client.order("listed.lab.test").headers["Location"]
+    assert client.post(f"{client.kid}/orders").document["orders"] == [made]
+
+
+def test_a_certificate_from_a_file_must_fit_its_key(authority: Authority, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        made = issue_with_key(authority, parse_names([f"{name}.test"]), build_name(""), SERVER)
+        write_pem(tmp_path / f"{name}.pem", parse_row(made))
+        secret = take_key(authority, made, "operator").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (tmp_path / f"{name}.key").write_bytes(secret)
+    files = {"certificate": str(tmp_path / "one.pem"), "key": str(tmp_path / "one.key")}
+    with run_server(authority, PATIENCE, plain=False, **files) as port:
+        shown = shake_hands(port)
+        assert shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+            x509.DNSName
+        ) == ["one.test"]
+    files["key"] = str(tmp_path / "other.key")
+    with (
+        pytest.raises(AuthorityError, match=r"other\.key cannot be used"),
+        run_server(authority, PATIENCE, plain=False, **files),
+    ):
+        pass
 
 
 def shake_hands(port: int) -> x509.Certificate:

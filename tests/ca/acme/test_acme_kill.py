@@ -137,7 +137,7 @@ def test_what_a_client_was_given_survives_kill_9(
     server = {"listen": f"127.0.0.1:{port}", "plain": True}
     (folder / "ca.yaml").write_text(f"{SETTINGS}acme: {json.dumps(acme)}\nserver: {json.dumps(server)}\n")
     process = Process(
-        (sys.executable, "-m", "ottr", "ca", "serve", "--dir", str(folder)),
+        (sys.executable, "-m", "ottr", "ca", "serve", "--dir", str(folder), "--output", "json"),
         log=tmp_path / "serve.log",
         listens=[("127.0.0.1", port)],
         environment={**measured(), "OTTR_CA_PASSPHRASE": PASSPHRASE.reveal().decode()},

@@ -5,25 +5,34 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import dns.message
+import dns.resolver
+import dns.rrset
 import pytest
 import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from ottr.ca.acme.problems import Problem
 from ottr.ca.acme.schema import authorization
-from ottr.ca.acme.settings import AcmeSettings
+from ottr.ca.acme.settings import AcmeSettings, ValidationSettings
 from ottr.ca.acme.validation.caa import Claim, check
+from ottr.ca.acme.validation.lookup import Deadline, LookupFailed, ask
 from ottr.ca.acme.validation.tls_alpn01 import ACME_IDENTIFIER, PROTOCOL
 from ottr.ca.authority import Authority
 from tests.ca.acme.client import BASE, Client, make_csr, make_key
@@ -332,3 +341,174 @@ def test_a_look_that_was_cut_off_is_taken_up_again(
     second = serve(validation={"http_port": site.port, **HERE})
     second.close()  # waits for what was begun
     assert first.post(challenge["url"]).document["status"] == "valid"
+
+
+class Line:
+    """A server on one port whose connections are answered by one function after the other."""
+
+    def __init__(self, *answers: Callable[[socket.socket], None]) -> None:
+        self._answers = answers
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(20)
+        self.port = int(self._listener.getsockname()[1])
+        self.asked = threading.Event()
+
+    def serve_forever(self, poll_interval: float) -> None:
+        del poll_interval
+        for answer_one in self._answers:
+            with self._listener.accept()[0] as plain, suppress(OSError):
+                plain.settimeout(20)
+                self.asked.set()
+                answer_one(plain)
+
+    def shutdown(self) -> None:
+        """Each answers as often as it is asked."""
+
+    def server_close(self) -> None:
+        self._listener.close()
+
+
+def redirect(location: bytes) -> Callable[[socket.socket], None]:
+    def send(plain: socket.socket) -> None:
+        plain.recv(4096)
+        plain.sendall(b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n")
+
+    return send
+
+
+def drip(plain: socket.socket) -> None:
+    """One byte now and then, until the other side has had enough."""
+    plain.recv(4096)
+    plain.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n")
+    plain.settimeout(0.05)
+    while True:
+        plain.sendall(b"x")
+        with suppress(TimeoutError):
+            if not plain.recv(1):
+                return
+
+
+def at_line(serve: Serve, line: Line, **looks: Any) -> Client:
+    return Client(serve(validation={"http_port": line.port, **HERE, **looks})).register()
+
+
+def wait_for_end(client: Client, challenge: dict[str, Any]) -> dict[str, Any]:
+    deadline = time.monotonic() + 20
+    while (found := client.post(challenge["url"]).document)["status"] in ("pending", "processing"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return dict(found)
+
+
+def test_a_look_ends_in_time_however_slowly_it_is_answered_and_is_one_look(serve: Serve) -> None:
+    with run(Line(drip)) as line:
+        client = at_line(serve, line, timeout_s=0.7)
+        challenge = start(client, "web.lab.test")
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda _: answer(client, challenge), range(2)))
+        assert {one["status"] for one in answers} == {"processing"}
+        assert describe(wait_for_end(client, challenge)) == "connection"
+
+
+def test_no_time_is_left_after_the_end() -> None:
+    with pytest.raises(TimeoutError):
+        Deadline(0).rest_s()
+
+
+@pytest.mark.parametrize("location", [b"http://[", b"http://[::1", b"http://web.lab.test:99999/"])
+def test_redirects_to_what_is_no_url_end_the_look(serve: Serve, location: bytes) -> None:
+    with run(Line(redirect(location))) as line:
+        client = at_line(serve, line)
+        assert describe(wait_for_end(client, start_look(client))) == "connection"
+
+
+def start_look(client: Client) -> dict[str, Any]:
+    challenge = start(client, "web.lab.test")
+    answer(client, challenge)
+    return challenge
+
+
+def test_a_redirect_to_tls_and_beyond_ascii_is_followed(serve: Serve, tmp_path: Path) -> None:
+    key, leaf = make_key(), tmp_path / "tls.pem"
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "whoever")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    pem = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    leaf.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf)
+    asked, expected = list[bytes](), list[bytes]()
+
+    def secured(plain: socket.socket) -> None:
+        with context.wrap_socket(plain, server_side=True) as tls:
+            asked.append(tls.recv(4096).split(b" ")[1])
+            tls.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + expected[0])
+
+    def there(plain: socket.socket) -> None:
+        redirect(f"https://web.lab.test:{line.port}/".encode() + "é".encode("latin-1"))(plain)
+
+    with run(Line(there, secured)) as line:
+        client = at_line(serve, line)
+        challenge = start(client, "web.lab.test")
+        expected.append(client.key_authorization(challenge).encode())
+        answer(client, challenge)
+        assert describe(wait_for_end(client, challenge)) == "valid"
+    assert asked == [b"/%C3%A9"]
+
+
+class Resolver(threading.Thread):
+    """Answers CNAME questions' way: each name is an alias of another one, or nothing has a record."""
+
+    def __init__(self, *, aliases: bool) -> None:
+        super().__init__()
+        self._aliases = aliases
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.place = self._socket.getsockname()
+
+    def run(self) -> None:
+        while len(data := (received := self._socket.recvfrom(4096))[0]) > 1:
+            reply = dns.message.make_response(dns.message.from_wire(data))
+            if self._aliases:
+                name = reply.question[0].name
+                target = f"x{name.labels[0].decode()}.lab.test."
+                reply.answer.append(dns.rrset.from_text(name, 60, "IN", "CNAME", target))
+            self._socket.sendto(reply.to_wire(), received[1])
+
+    def __enter__(self) -> ValidationSettings:
+        self.start()
+        return ValidationSettings(resolvers=(self.place,), **CAA)
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.sendto(b".", self.place)
+        self.join()
+        self._socket.close()
+
+
+def test_aliases_are_followed_so_far_only() -> None:
+    with Resolver(aliases=True) as looks, pytest.raises(LookupFailed, match="too many"):
+        ask("a.lab.test", "TXT", looks)
+
+
+def test_an_alias_out_of_the_zone_is_asked_for(web: Client) -> None:
+    assert describe(answer(web, start(web, "outside.lab.test"))) == "dns"
+
+
+def test_where_nobody_has_caa_records_everybody_may_issue() -> None:
+    with Resolver(aliases=False) as looks:
+        check("www.example.test", Claim("", "dns-01", wildcard=False), looks)
+
+
+def test_without_resolvers_those_of_the_system_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def empty() -> dns.resolver.Resolver:
+        return dns.resolver.Resolver("/dev/null")
+
+    monkeypatch.setattr("dns.resolver.get_default_resolver", empty)
+    with pytest.raises(LookupFailed, match="no DNS servers configured"):
+        ask("www.example.test", "A", ValidationSettings())
+    system = dns.resolver.Resolver(configure=False)
+    system.nameservers = ["127.255.255.254"]  # where nobody listens
+    monkeypatch.setattr("dns.resolver.get_default_resolver", lambda: system)
+    with pytest.raises(LookupFailed, match=r"127\.255\.255\.254: "):
+        ask("www.example.test", "A", ValidationSettings(timeout_s=0.1))

@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from ottr.ca.authority import Authority
 from ottr.ca.certificates import Entry, insert_certificate
 from ottr.ca.clients import ClientRefused, verify_client
-from ottr.ca.csr import Request
+from ottr.ca.csr import Request, read_common_name
+from ottr.ca.est import schema
 from ottr.ca.est.enrolment import enrol_client, enrol_user, renew_client
 from ottr.ca.est.messages import read_csr
 from ottr.ca.est.server import EstServer
-from ottr.ca.est.users import Grant, create_user, find_user, remove_user
+from ottr.ca.est.users import Grant, User, create_user, find_user, remove_user
 from ottr.ca.issuance import Terms
 from ottr.ca.keyed import issue_with_key
 from ottr.ca.keys import PrivateKey, generate_key
@@ -39,7 +40,7 @@ from ottr.errors import RequestRefused, SettingsError, StoreError
 from tests.ca.conftest import PASSPHRASE, MovableClock, run_openssl
 from tests.ca.est.conftest import Holder, Issue, Serve, read_issued, say
 from tests.ca.est.running import encode, read_certificates
-from tests.ca.requests import build_csr
+from tests.ca.requests import build_csr, build_name
 
 DEVICES = Grant(NameRules(dns=("*.dev.test",), common_names=("sensor-*",)), ("client", "server"))
 
@@ -141,6 +142,11 @@ def test_a_password_ends(server: EstServer, authority: Authority, clock: Movable
     read_issued(device.ask("simpleenroll", body, authorization=basic("short", short)))
     clock.move(seconds=1)
     assert device.ask("simpleenroll", body, authorization=basic("short", short)).status_code == 401
+    usual = create_user(authority, "usual", DEVICES)
+    clock.move(days=30, seconds=-1)
+    read_issued(device.ask("simpleenroll", body, authorization=basic("usual", usual)))
+    clock.move(seconds=1)
+    assert device.ask("simpleenroll", body, authorization=basic("usual", usual)).status_code == 401
     removed = create_user(authority, "removed", DEVICES)
     remove_user(authority, "removed")
     assert device.ask("simpleenroll", body, authorization=basic("removed", removed)).status_code == 401
@@ -156,6 +162,8 @@ def test_IO_18_a_password_is_long_made_here_and_stored_nowhere(authority: Author
 
 
 def test_users_are_named_once_and_for_profiles_there_are(authority: Authority) -> None:
+    with pytest.raises(RequestRefused, match="no user 'one'"):
+        remove_user(authority, "one")
     create_user(authority, "one", DEVICES)
     for name, error in (("one", "user 'one' already"), ("a:b", "not the name"), ("", "not the name")):
         with pytest.raises(RequestRefused, match=error):
@@ -166,6 +174,15 @@ def test_users_are_named_once_and_for_profiles_there_are(authority: Authority) -
         remove_user(authority, "two")
 
 
+def test_who_may_enrol_is_in_the_audit_trail(authority: Authority) -> None:
+    create_user(authority, "one", DEVICES)
+    remove_user(authority, "one")
+    with authority.database.read() as connection:
+        rows = connection.execute(event.select().order_by(event.c.id.desc()).limit(2)).all()
+    user = {"user": "one"}
+    assert [(row.kind, row.detail) for row in rows] == [("est user removed", user), ("est user", user)]
+
+
 def test_the_rules_of_a_user_come_back_as_they_were(authority: Authority, clock: MovableClock) -> None:
     rules = NameRules(("a",), ("192.0.2.0/24",), ("*@x",), ("spiffe://*",), ("c",), whole_subject=True)
     text = create_user(authority, "one", Grant(rules, ("client",)))
@@ -173,6 +190,67 @@ def test_the_rules_of_a_user_come_back_as_they_were(authority: Authority, clock:
         user = find_user(connection, "one", text, clock())
     assert user is not None
     assert user.rules == rules
+
+
+MAY = NameRules(("*.dev.test",), ("10.0.0.0/8",), ("*@dev.test",), ("spiffe://dev/*",), ("sensor-*",))
+ALLOWED: list[x509.GeneralName] = [
+    x509.DNSName("a.dev.test"),
+    x509.DNSName("*.b.dev.test"),
+    x509.IPAddress(ip_address("10.1.2.3")),
+    x509.RFC822Name("a@dev.test"),
+    x509.UniformResourceIdentifier("spiffe://dev/a"),
+]
+REFUSED: list[x509.GeneralName] = [
+    x509.DNSName("dev.test"),
+    x509.DNSName("*.test"),
+    x509.DNSName("a.dev.test.evil.test"),
+    x509.IPAddress(ip_address("11.1.2.3")),
+    x509.IPAddress(ip_address("::ffff:10.1.2.3")),
+    x509.RFC822Name("a@evil.test"),
+    x509.UniformResourceIdentifier("spiffe://evil/a"),
+    x509.RegisteredID(x509.ObjectIdentifier("1.2.3")),
+    x509.DirectoryName(build_name("sensor-1")),
+]
+WISHES: list[tuple[x509.ExtensionType, bool]] = [
+    (x509.BasicConstraints(ca=True, path_length=None), True),
+    (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.OCSP_SIGNING]), False),
+    (x509.OCSPNoCheck(), False),
+]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=st.lists(st.sampled_from([*ALLOWED, *REFUSED]), max_size=3, unique=True),
+    common_name=st.sampled_from(["sensor-1", "a.dev.test", "alice", "dev.test", ""]),
+    wishes=st.lists(st.sampled_from(WISHES), unique_by=id),
+)
+def test_a_password_never_gets_more_than_it_may(
+    server: EstServer,
+    authority: Authority,
+    names: list[x509.GeneralName],
+    common_name: str,
+    wishes: list[tuple[x509.ExtensionType, bool]],
+) -> None:
+    user = User("devices", MAY, ("client",))
+    device = Holder(server)
+    san = [(x509.SubjectAlternativeName(names), False)] if names else []
+    texts = {str(one.value) for one in names}
+    fits = common_name in ({"", "sensor-1"} | texts) and (common_name or names)
+    body = device.csr(common_name=common_name, extensions=[*san, *wishes])
+    if not fits or set(names) & set(REFUSED):
+        with pytest.raises(RequestRefused):
+            enrol_user(authority, user, "client", read_csr(body))
+        return
+    with authority.database.write() as connection:
+        connection.execute(schema.user.delete())
+    create_user(authority, "devices", Grant(MAY, ("client",)))
+    issued = enrol_user(authority, user, "client", read_csr(body))
+    found = {type(one.value): one.value for one in issued.extensions}
+    assert set(found.get(x509.SubjectAlternativeName, ())) == set(names)
+    assert read_common_name(issued.subject) == common_name
+    assert found[x509.BasicConstraints] == x509.BasicConstraints(ca=False, path_length=None)
+    assert found[x509.ExtendedKeyUsage] == x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    assert x509.OCSPNoCheck not in found
 
 
 # By bootstrap certificate
@@ -345,6 +423,9 @@ def test_IO_09_CK_22_revoked_and_held_ones_are_refused(
     authority.revoke(client.row.issuer_id, client.row.serial, reason, "operator")
     refused = client.ask("simplereenroll", client.csr(common_name="sensor-1"))
     assert say(refused) == (403, f"the client certificate is {said}")
+    assert client.row.der is not None
+    with pytest.raises(ClientRefused, match=said):  # before anything is decided, and again when it is signed
+        verify_client(authority, client.row.der)
 
 
 def test_what_was_revoked_a_moment_ago_gets_nothing(issue: Issue, authority: Authority, serve: Serve) -> None:
@@ -367,6 +448,8 @@ def test_expired_ones_and_those_of_tomorrow_are_refused(
     client, later = issue("sensor-1"), issue("sensor-2", not_before=clock.now + timedelta(days=2))
     refused = later.ask("simplereenroll", later.csr(common_name="sensor-2"))
     assert say(refused) == (403, "it is not valid yet")
+    clock.now = later.certificate.not_valid_before_utc
+    read_issued(later.ask("simplereenroll", later.csr(common_name="sensor-2")))
     clock.now = client.certificate.not_valid_after_utc
     refused = client.ask("simplereenroll", client.csr(common_name="sensor-1"))
     assert say(refused) == (403, "the client certificate has expired")
@@ -440,10 +523,15 @@ def test_a_client_of_a_revoked_or_expired_issuer_is_refused(
     root = authority.active_issuer(Role.ROOT)
     authority.revoke(root.id, root.serial, Reason.CESSATION_OF_OPERATION, "operator")
     assert say(two.ask("simplereenroll", two.csr(common_name="sensor-2"))) == untrusted
-    past = clock.now - timedelta(seconds=1)
-    with authority.database.write() as connection:
-        serial = authority.active_issuer().serial
-        connection.execute(certificate.update().where(certificate.c.serial == serial).values(not_after=past))
+
+    def move(**ends: datetime) -> None:
+        serial = next(issuer.serial for issuer in authority.issuers() if issuer.id == "intermediate-1")
+        with authority.database.write() as connection:
+            connection.execute(certificate.update().where(certificate.c.serial == serial).values(**ends))
+
+    move(not_before=clock.now)
+    read_issued(one.ask("simplereenroll", one.csr(common_name="sensor-1")))
+    move(not_after=clock.now)
     assert say(one.ask("simplereenroll", one.csr(common_name="sensor-1"))) == untrusted
 
 
@@ -574,6 +662,12 @@ def test_CK_22_what_a_CSR_should_have(serve: Serve, authority: Authority, tmp_pa
     )
     assert read("client", KeyAlgorithm.RSA3072) == "rsaEncryption sha256WithRSAEncryption"
     assert read("client", KeyAlgorithm.ED25519) == "ED25519"
+
+
+def test_a_label_chooses_the_profile_of_what_a_CSR_should_have(server: EstServer) -> None:
+    device = Holder(server)
+    usual, client, other = (device.ask(f"{label}csrattrs").body for label in ("", "client/", "server/"))
+    assert usual == client != other
 
 
 def test_when_the_CA_cannot_sign_the_client_is_told_to_come_again(

@@ -107,7 +107,7 @@ def test_IO_09_CK_22_a_device_enrols_and_renews_with_curl_and_openssl(site: Site
     openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -subj /CN=sensor-7 \
         -out first.csr
     openssl req -in first.csr -outform DER | openssl base64 -out first.b64
-    ask -u "$LOGIN" -H 'Content-Type: application/pkcs10' -H 'Content-Transfer-Encoding: base64' \
+    ask -K login -H 'Content-Type: application/pkcs10' -H 'Content-Transfer-Encoding: base64' \
         --data-binary @first.b64 "$EST/simpleenroll" | certificate > cert.pem
     openssl verify -x509_strict -purpose sslclient -CAfile issuers.pem cert.pem
     openssl req -new -newkey rsa:2048 -nodes -keyout next.pem -subj /CN=sensor-7 -outform DER -out next.csr
@@ -121,8 +121,8 @@ def test_IO_09_CK_22_a_device_enrols_and_renews_with_curl_and_openssl(site: Site
         **os.environ,
         "ROOTS": str(site.ca),
         "EST": f"https://127.0.0.1:{site.port}/.well-known/est",
-        "LOGIN": f"devices:{password}",
     }
+    (tmp_path / "login").write_text(f'user = "devices:{password}"\n')
     done = subprocess.run(
         ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ottr.ca.authority import Authority
+from ottr.ca.authority import Authority, OcspSigner
 from ottr.ca.model import Certificate, Reason
 from ottr.ca.opening import open_authority
 from ottr.ca.status import watch as watching
@@ -24,7 +24,7 @@ from ottr.errors import StoreError
 from tests.ca.conftest import PASSPHRASE, MovableClock
 from tests.ca.requests import SERVER
 from tests.ca.requests import build_request as request_certificate
-from tests.ca.status.asking import NONCE, build_request, read_status
+from tests.ca.status.asking import NONCE, build_request, parse_answer, read_status
 from tests.ca.status.conftest import OpenStatus
 
 
@@ -117,6 +117,36 @@ def test_CK_18_a_compromised_issuer_empties_the_cache_of_every_worker(
         assert read_status(ask(one, row)) == "revoked"
 
 
+def test_CK_17_a_delegate_that_is_revoked_signs_no_more_and_what_it_signed_is_dropped(
+    status: Status, authority: Authority, row: Certificate, workers: list[Status]
+) -> None:
+    (first,) = parse_answer(ask(status, row)).certificates
+    assert parse_answer(ask(workers[0], row)).certificates == [first]
+    authority.revoke(row.issuer_id, format(first.serial_number, "x"), Reason.KEY_COMPROMISE, "operator")
+    for one in (status, *workers):
+        (second,) = parse_answer(ask(one, row)).certificates
+        assert second != first
+
+
+def test_a_delegate_that_is_revoked_while_it_is_loaded_is_not_kept(
+    status: Status, authority: Authority, row: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = authority.load_ocsp_signer
+
+    def load_and_revoke(issuer_id: str) -> OcspSigner:
+        signer = load(issuer_id)
+        serial = format(signer.certificate.serial_number, "x")
+        authority.revoke(row.issuer_id, serial, Reason.KEY_COMPROMISE, "operator")
+        status.watch.look()  # as other requests do
+        return signer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(authority, "load_ocsp_signer", load_and_revoke)
+        (first,) = parse_answer(ask(status, row)).certificates
+    (second,) = parse_answer(ask(status, row)).certificates
+    assert second != first
+
+
 def test_an_answer_that_a_revocation_overtakes_is_not_kept(
     status: Status, authority: Authority, row: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,8 +158,9 @@ def test_an_answer_that_a_revocation_overtakes_is_not_kept(
         status.watch.look()  # as other requests do
         return load(issuer_id)
 
-    monkeypatch.setattr(authority, "load_ocsp_signer", revoke_and_load)
-    assert read_status(status.responder.answer(request).der) == "good"
+    with monkeypatch.context() as patch:
+        patch.setattr(authority, "load_ocsp_signer", revoke_and_load)
+        assert read_status(status.responder.answer(request).der) == "good"
     assert len(status.cache) == 0
     assert read_status(status.responder.answer(request).der) == "revoked"
 

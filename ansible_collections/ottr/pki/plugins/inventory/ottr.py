@@ -149,5 +149,7 @@ def describe(device):
     variables.update(("ottr_%s" % what, device[what]) for what in ("driver", "issuer", "open", "stranded", "quarantined"))
     if device["certificate"]:
         variables.update(("certificate_%s" % name, device["certificate"][key]) for name, key in FACTS.items())
+        # A CA names itself as it likes, and no template is to be seen in its name (RFC 4514 section 2.4).
+        variables["certificate_issuer"] = variables["certificate_issuer"].replace("{", "\\7B")
         variables["certificate_validation"] = True
     return variables

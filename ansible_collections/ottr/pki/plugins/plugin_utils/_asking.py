@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 from ansible import constants as C
 from ansible.module_utils.basic import missing_required_lib
@@ -23,6 +24,7 @@ COMMON = {
 }
 FORCE = {"force": {"type": "bool", "default": False}}
 PLAN = "ottr_plan"
+WORD = re.compile(r"[A-Za-z_]\w*")
 FAILED = ("failed", "rolled_back", "stranded", "interrupted")
 
 # What Ansible takes from the play, the command line and ansible.cfg when no variable says it.
@@ -69,7 +71,7 @@ class AskingAction(ActionBase):
         found, secrets, problems, secret_problems = {}, {}, {}, {}
         for name in [str(name) for name in task_vars if name != PLAN and _service.is_wanted(str(name))]:
             secret = _service.is_secret(name) or (
-                is_vaulted(task_vars[name]) and name not in _service.variables.NAMES
+                name not in _service.variables.NAMES and reaches_vault(task_vars[name], task_vars, {name})
             )
             try:
                 value = plain(self._templar.template(task_vars[name]))
@@ -133,12 +135,24 @@ def ask_service(request, config=None, staging=False, log_file=None):
     if _service.OTTR_IMPORT_ERROR is not None:
         return refuse_to_ask()
     try:
-        answer = _service.Service(C.DEFAULT_LOCAL_TMP, os.getppid(), config, staging, log_file).ask(request)
+        answer = _service.Service(C.DEFAULT_LOCAL_TMP, find_play(), config, staging, log_file).ask(request)
     except _service.ServiceError as error:
         return {"failed": True, "msg": str(error)}
     if "error" in answer:
         return dict(explain(answer["error"]), failed=True)
     return answer
+
+
+def find_play():
+    """The process that runs the play. It has made the temporary folder, C(ansible-local-PID) and eight characters."""
+    play = os.path.basename(C.DEFAULT_LOCAL_TMP)[len("ansible-local-"):-8]
+    if not play.isdigit():
+        return os.getppid()
+    try:
+        os.kill(int(play), 0)
+    except ProcessLookupError as error:  # the parent of this process is somebody else now, who never ends
+        raise _service.ServiceError("the play has ended") from error
+    return int(play)
 
 
 def refuse_to_ask():
@@ -194,6 +208,30 @@ def is_vaulted(value):
     if isinstance(value, (list, tuple)):
         return any(is_vaulted(item) for item in value)
     return type(value).__name__ in ("EncryptedString", "AnsibleVaultEncryptedUnicode")
+
+
+def reaches_vault(value, variables, seen):
+    """Whether the value is vaulted, or a template that names a variable which is."""
+    if is_vaulted(value):
+        return True
+    for text in strings(value):
+        for name in set(WORD.findall(text)) - seen if "{" in text else ():
+            seen.add(name)
+            if name in variables and reaches_vault(variables[name], variables, seen):
+                return True
+    return False
+
+
+def strings(value):
+    """Every string in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from strings(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from strings(item)
 
 
 def plain(value):
