@@ -47,7 +47,7 @@ def rotated(
         lambda: _clean_up(target, around, rotation, sessions),
     ]
     if target.route.revoke_superseded:
-        steps += [partial(_revoke, around, facts) for facts in _superseded(device, around, rotation.record.id)]
+        steps += [partial(_revoke, around, facts) for facts in _superseded(device, around)]
     for step in steps:
         result = warned(result, _attempt(device, step))
     rotation.note(lambda connection: forget(connection, device))
@@ -61,7 +61,9 @@ def remove_leftover_records(target: Target, around: Surroundings) -> None:
     for rotation_id, record in around.stores.journal.leftover_records(target.device.name):
         try:
             around.publisher.cleanup(record)
-        except OttrError as error:
+        except JournalError:
+            raise
+        except Exception as error:  # a bug of a provider's library, too, must not keep the device from its rotation
             log.warning("%s: a TXT value at %s is left over: %s", target.device.name, record.name, error)
         else:
             around.stores.journal.removed(rotation_id, record)
@@ -72,10 +74,15 @@ def warned(result: RotationResult, warning: str) -> RotationResult:
     return replace(result, warnings=(*result.warnings, warning)) if warning else result
 
 
-def superseded(records: list[Record], current: str) -> list[Record]:
-    """Ended rotations whose objects may go: all but the newest one that was served before the current one."""
+def superseded(records: list[Record], current: str, before: str = "") -> list[Record]:
+    """Ended rotations whose objects may go: all but the one the current one would go back to.
+
+    ``before`` is what was bound before the current one (``Facts.bound``). Where that was no rotation of ours, the
+    newest one that was served stays.
+    """
     ended = [record for record in records if record.id != current]
-    kept = [record for record in ended if record.state is State.ROTATED][-1:]
+    former = [record for record in ended if record.label in before]
+    kept = former or [record for record in ended if record.state is State.ROTATED][-1:]
     return [record for record in ended if record not in kept]
 
 
@@ -91,7 +98,8 @@ def _attempt(device: str, step: Callable[[], str]) -> str:
 
 
 def _clean_up(target: Target, around: Surroundings, rotation: Rotation, sessions: Sessions) -> str:
-    gone = superseded(list(around.stores.journal.uncleaned(target.device.name)), rotation.record.id)
+    ended, before = around.stores.journal.uncleaned(target.device.name), rotation.written(Step.PREFLIGHT, Facts)
+    gone = superseded(list(ended), rotation.record.id, before.bound)
     if not gone:
         return ""
     try:
@@ -106,17 +114,15 @@ def _clean_up(target: Target, around: Surroundings, rotation: Rotation, sessions
     return ""
 
 
-def _superseded(device: str, around: Surroundings, rotation_id: str) -> list[CertificateFacts]:
+def _superseded(device: str, around: Surroundings) -> list[CertificateFacts]:
     """What is to be revoked: the certificate before, and those before it that a CA refused to revoke at their time.
 
-    Of certificates that were found on the device, which another account may have got, only the one before.
+    Never one that was found on the device: nobody can tell who else serves it.
     """
-    former, now = around.stores.certificates.former(device, rotation_id), around.clock()
     return [
         facts
         for facts in around.stores.certificates.of_device(device)
-        if facts.superseded_at and not facts.revoked_at and facts.not_after > now
-        if facts.rotation_id or facts == former
+        if facts.superseded_at and not facts.revoked_at and facts.not_after > around.clock() and facts.rotation_id
     ]
 
 
@@ -125,6 +131,9 @@ def _revoke(around: Surroundings, facts: CertificateFacts) -> str:
     found = around.stores.certificates.pem(facts.device, facts.sha256)
     if found is None:
         return ""
+    others = [name for name in around.stores.certificates.serving(facts.sha256) if name != facts.device]
+    if others:
+        return f"the superseded certificate {facts.serial} is not revoked: {', '.join(others)} still has it"
     if facts.ca not in around.authorities:
         return f"the superseded certificate {facts.serial} is not revoked: there is no issuer {facts.ca!r} any more"
     try:

@@ -81,8 +81,8 @@ def _run_leased(
             result = _run_rotation(target, around, decision, watch, until, blank)
         except LeaseLost:  # the new owner has commands of its own before and after
             raise
-        except (DeviceLeased, JournalError) as error:
-            around.hooks.after(target, replace(blank, error=error.report))  # what was drained is not left so
+        except Exception as error:
+            around.hooks.after(target, replace(blank, error=report(error)))  # what was drained is not left so
             raise
     return aftermath.warned(result, around.hooks.after(target, result))
 

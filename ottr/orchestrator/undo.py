@@ -72,8 +72,10 @@ def find_orphans(target: Target, around: Surroundings, *, remove: bool, foreign:
             raise UnsupportedDevice(f"the driver {target.route.driver} cannot list what is on a device")
         live = driver.inspect().bound
         ended = list(stores.journal.uncleaned(device))
-        current = next((record.id for record in ended if record.label == live), "")
-        kept = {record.label for record in ended} - {record.label for record in superseded(ended, current)}
+        current = next((record for record in ended if record.label in live), None)
+        current_id, before = (current.id, _bound_before(current, around)) if current else ("", "")
+        gone = superseded(ended, current_id, before)
+        kept = {record.label for record in ended} - {record.label for record in gone}
         held = kept | {live} | {record.label for record in stores.journal.open_rotations(device)}
         orphans = {label for label in driver.labels() - held if foreign or stores.journal.owns(label)}
         orphans -= {label for label in orphans if _is_of_another(device, label, stores.journal)}
@@ -83,6 +85,11 @@ def find_orphans(target: Target, around: Surroundings, *, remove: bool, foreign:
                 if record.label in orphans:
                     stores.journal.update(record, cleaned=True)
     return tuple(sorted(orphans))
+
+
+def _bound_before(record: Record, around: Surroundings) -> str:
+    rotation = Rotation(record, around.stores.journal, around.clock, lambda _device, _step: None)
+    return rotation.written(Step.PREFLIGHT, Facts).bound
 
 
 def _is_of_another(device: str, label: str, journal: Journal) -> bool:

@@ -74,6 +74,7 @@ _THIS: sa.BindParameter[str] = sa.bindparam("this")
 _SERVED = certificate.c.served_at.is_not(None) & certificate.c.superseded_at.is_(None)
 _LIVE = sa.select(*_FACTS).where(_SERVED).order_by(certificate.c.id)
 _LIVE_OF_DEVICE = _LIVE.where(certificate.c.device == _THIS)
+_SERVING = sa.select(certificate.c.device).where(_SERVED & (certificate.c.sha256 == _THIS))
 _OF_DEVICE = sa.select(*_FACTS).where(certificate.c.device == _THIS).order_by(certificate.c.id)
 _INSERT = certificate.insert()
 _SUPERSEDE = (
@@ -99,6 +100,11 @@ class Certificates:
             else:
                 rows = connection.execute(_LIVE_OF_DEVICE, {"this": device})
             return {row.device: _facts(row) for row in rows}
+
+    def serving(self, sha256: str) -> Sequence[str]:
+        """Names of the devices whose current certificate it is."""
+        with self._database.read() as connection:
+            return list(connection.execute(_SERVING, {"this": sha256}).scalars())
 
     def of_device(self, device: str) -> Sequence[CertificateFacts]:
         """All certificates of a device, the oldest first."""

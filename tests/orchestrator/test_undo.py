@@ -340,6 +340,21 @@ def test_what_another_host_of_the_inventory_has_on_the_same_machine_is_no_orphan
     world.device.check_sound()
 
 
+def test_what_a_rotation_would_go_back_to_is_kept_though_that_one_was_given_up(world):
+    """Killed between bind and verify, then given up for other names: the next one began from it."""
+    world.run()
+    stop_at(world, "verify")
+    given_up = world.device.bound
+    world.trouble.happen = lambda act: None
+    world.advance(minutes=3)
+    world.target = replace(world.target, device=replace(world.target.device, dns_names=("web1.example.com",)))
+    assert world.run().outcome is Outcome.ROTATED
+    assert given_up not in orphans(world)
+    assert roll_back(world).outcome is Outcome.ROLLED_BACK
+    assert world.device.bound == given_up
+    world.device.check_sound()
+
+
 def test_what_is_live_is_no_orphan_though_the_state_has_forgotten_it(world):
     """As after a backup of the database was put back."""
     world.run()
