@@ -58,10 +58,16 @@ bench-firewalls: ## rotate simulated firewalls with long commits, and one of the
 	@.venv/bin/python -m bench.firewalls --devices $(or $(DEVICES),100) --commit-s $(or $(COMMIT),30) --output $(or $(OUTPUT),text)
 
 .PHONY: bench-ca
-bench-ca: ## compare the private CA with Pebble: orders, and a table that fills (ORDERS=200 RUNS=3 ROWS=1000000)
+bench-ca: ## compare the private CA with Pebble, openssl ocsp and nginx (ORDERS=200 RUNS=3 ROWS=1000000)
 	$(SETUP) bench
 	@.venv/bin/python -m bench.ca --orders $(or $(ORDERS),200) --runs $(or $(RUNS),3) --rows $(or $(ROWS),1000000) \
 		--output $(or $(OUTPUT),text)
+	@.venv/bin/python -m bench.ca_status --runs $(or $(RUNS),3) --rows $(or $(ROWS),1000000) --output $(or $(OUTPUT),text)
+
+.PHONY: mutation
+mutation: ## change the private CA in one place at a time and see that a test notices (MOST=40 of each part; all unless said)
+	$(SETUP) test
+	@.venv/bin/python scripts/mutation.py --most $(or $(MOST),0)
 
 .PHONY: bench-ansible
 bench-ansible: ## compare the playbook and the step modules with `ottr rotate` (HOSTS=100 RUNS=3)

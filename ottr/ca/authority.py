@@ -179,7 +179,13 @@ class Authority:
 
     def _find_ocsp_signer(self, connection: sa.Connection, issuer_id: str) -> OcspSigner | None:
         now, c = self.clock(), certificate.c
-        where = (c.issuer_id == issuer_id, c.profile == OCSP, c.status == Status.VALID.value, c.not_after > now)
+        # Not as a parameter: only so the index is used that has nothing but signers.
+        where = (
+            c.issuer_id == issuer_id,
+            c.profile == sa.literal_column(f"'{OCSP}'"),
+            c.status == Status.VALID.value,
+            c.not_after > now,
+        )
         for row in list_certificates(connection, *where, newest_first=True):
             if row.der is not None and row.not_before + (row.not_after - row.not_before) / 2 > now:
                 key = held_keys.load_key(connection, row.key_id, self.passphrase)

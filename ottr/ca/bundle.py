@@ -107,14 +107,14 @@ def _parse_pem(data: bytes, passphrase: bytes | None, where: str) -> _Pieces:
 def _load_certificate(block: bytes, where: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(block)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise RequestRefused(f"{where}: a certificate in it is damaged") from error
 
 
 def _parse_der(data: bytes, passphrase: bytes | None, where: str) -> _Pieces:
     try:
         return _Pieces((x509.load_der_x509_certificate(data),), ())
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return _parse_pkcs12(data, passphrase, where)
 
 

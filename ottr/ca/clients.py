@@ -42,7 +42,7 @@ def verify_client(authority: Authority, der: bytes) -> Client:
     """
     try:
         certificate = x509.load_der_x509_certificate(der)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise ClientRefused("the client certificate cannot be read") from error
     now = authority.clock()
     with authority.database.read() as connection:

@@ -50,7 +50,7 @@ def parse_csr(csr: bytes) -> Request:
         return _read(parsed)
     except x509.UnsupportedGeneralNameType as error:
         raise NameRefused("the CSR asks for a name of a kind that is not signed") from error
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
         raise RequestRefused("the CSR cannot be read") from error
 
 

@@ -139,7 +139,9 @@ class Database:
     def _create_engine(self, busy_timeout_s: float) -> sa.Engine:
         if not self._sqlite:
             return _create_postgresql(self._url)
-        engine = sa.create_engine(self._url, connect_args={"timeout": busy_timeout_s, "check_same_thread": False})
+        given = {"timeout": busy_timeout_s, "check_same_thread": False}
+        # Without end: those at hand are not the pool's to give, and nobody would tell who waits there.
+        engine = sa.create_engine(self._url, connect_args=given, max_overflow=-1)
         event.listen(engine, "connect", _tune_sqlite)
         return engine
 

@@ -16,7 +16,7 @@ from ottr.ca.keys import is_rsa, judge_key, read_key_identifier
 from ottr.ca.model import Names
 from ottr.ca.names import find_unconstrained, include_common_name, read_san
 from ottr.ca.profiles import NO_STATUS_MOST_S, Profile, Usage
-from ottr.ca.template import NO_REV_AVAIL
+from ottr.ca.template import NO_REV_AVAIL, find_unprintable
 from ottr.errors import RequestRefused
 
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
@@ -82,6 +82,8 @@ def _lint_names(certificate: x509.Certificate, profile: Profile) -> Iterator[str
     common_name = read_common_name(certificate.subject)
     if profile.subject_is_a_name and common_name and include_common_name(names, common_name) != names:
         yield "its common name is not one of its names"
+    if find_unprintable(certificate.subject):
+        yield "its subject has characters that cannot be printed"
     if not profile.is_ca:
         yield from ("it carries an extension of CAs" for kind in _CA_ONLY if _find(certificate, kind) is not None)
 

@@ -143,7 +143,8 @@ class NameRules:
     """Which names somebody may have; what no rule allows is refused.
 
     ``dns``: ``example.com`` is that name, ``*.example.com`` every name below it, wildcards included, ``*`` every name.
-    ``ip``: networks. ``email``: globs. ``uri``: globs. ``common_names``: globs, for subjects that are not host names.
+    ``ip``: networks. ``email``: globs. ``uri``: globs, of which what is for the host matches nothing beyond it.
+    ``common_names``: globs, for subjects that are not host names.
     """
 
     dns: tuple[str, ...] = ()
@@ -165,7 +166,7 @@ class NameRules:
             (names.dns, self._allows_dns),
             (names.ip, self._allows_ip),
             (names.email, lambda text: _matches(text, self.email)),
-            (names.uri, lambda text: _matches(text, self.uri)),
+            (names.uri, lambda text: any(_covers_uri(glob, text) for glob in self.uri)),
         )
         return tuple(text for texts, allows in kinds for text in texts if not allows(text))
 
@@ -188,6 +189,18 @@ ANY_NAME = NameRules(("*",), ("0.0.0.0/0", "::/0"), ("*",), ("*",), ("*",), whol
 
 def _covers(rule: str, name: str) -> bool:
     return rule in ("*", name) if not rule.startswith("*.") else name.endswith(rule[1:])
+
+
+def _covers_uri(glob: str, text: str) -> bool:
+    """Host and path apart, for `*` matches a slash; a URI's host ends where any program may think it ends."""
+    parts = zip(_cut_uri(text, "/?#\\"), _cut_uri(glob, "/"), strict=True)
+    return glob == "*" or all(fnmatch.fnmatchcase(one, pattern) for one, pattern in parts)
+
+
+def _cut_uri(uri: str, ends: str) -> tuple[str, str]:
+    scheme, _, rest = uri.partition("://")
+    end = next((place for place, char in enumerate(rest) if char in ends), len(rest))
+    return f"{scheme}://{rest[:end]}", rest[end:]
 
 
 def _matches(text: str, globs: tuple[str, ...]) -> bool:

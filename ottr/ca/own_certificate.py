@@ -8,17 +8,20 @@ import os
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from ottr.ca import issuers
 from ottr.ca.authority import Authority, parse_row
+from ottr.ca.certificates import get_certificate
+from ottr.ca.clients import is_trusted
 from ottr.ca.csr import Request
 from ottr.ca.issuance import Terms
 from ottr.ca.keys import generate_key
-from ottr.ca.model import KeyAlgorithm
+from ottr.ca.model import Certificate, KeyAlgorithm, Status
 from ottr.ca.names import ANY_NAME, parse_names
 
+_PROFILE = "server"
 _LIFETIME_S = 7 * 86400.0
 
 
@@ -33,7 +36,7 @@ class OwnCertificate:
         self._names = parse_names(names)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._renew_at = datetime.min.replace(tzinfo=authority.clock().tzinfo)
+        self._row: Certificate | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.renew()
 
@@ -45,12 +48,11 @@ class OwnCertificate:
         self._loop = loop
 
     def renew(self) -> None:
-        """Load a new certificate when half the life of this one is over; new connections get it."""
-        now = self._authority.clock()
-        if now < self._renew_at:
+        """Load a new certificate when this one has lived half its life or counts no more; new connections get it."""
+        if self._row is not None and self._is_good(self._row):
             return
-        key = generate_key(KeyAlgorithm.EC256)
-        terms = Terms("server", ANY_NAME, "ca:server", lifetime_s=_LIFETIME_S)
+        key = generate_key(self._choose_algorithm())
+        terms = Terms(_PROFILE, ANY_NAME, "ca:server", lifetime_s=_LIFETIME_S)
         row = self._authority.issue(Request(key.public_key(), self._names), terms)
         chain = (parse_row(row), *self._authority.chains(row.issuer_id)[0])
         pem = b"".join(one.public_bytes(Encoding.PEM) for one in chain)
@@ -60,7 +62,22 @@ class OwnCertificate:
         else:
             with suppress(RuntimeError):  # the loop has ended, and the server with it
                 self._loop.call_soon_threadsafe(_load_chain, self.context, secret + pem)
-        self._renew_at = now + timedelta(seconds=(row.not_after - now).total_seconds() / 2)
+        self._row = row
+
+    def _is_good(self, row: Certificate) -> bool:
+        """Half of its life is left, and neither it nor who vouches for it was revoked or retired."""
+        now = self._authority.clock()
+        with self._authority.database.read() as connection:
+            found = get_certificate(connection, row.id)
+            known = issuers.list_issuers(connection)
+        issuer = next(one for one in known if one.id == row.issuer_id)
+        half = row.issued_at + (row.not_after - row.issued_at) / 2
+        return found.status is Status.VALID and now < half and is_trusted(issuer, known, now)
+
+    def _choose_algorithm(self) -> KeyAlgorithm:
+        """P-256 where the profile certifies it."""
+        kinds = self._authority.settings.profile(_PROFILE).keys
+        return next(kind for kind in KeyAlgorithm if kind in kinds)
 
 
 def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:

@@ -65,7 +65,6 @@ def ask_for_certificates(context: ssl.SSLContext, authority: Authority) -> Calla
     Calling it adds the issuers that are new. None is taken out: what counts in the end is ``verify_client``.
     """
     context.verify_mode = ssl.CERT_OPTIONAL
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # most clients send no more than their own certificate
     known = set[str]()
 
     def refresh() -> None:

@@ -43,7 +43,8 @@ class Revocation:
         """Revoke for a reason; CERTIFICATE_HOLD holds, REMOVE_FROM_CRL releases from hold.
 
         The time of a hold stays the time of the revocation that follows. When the certificate of an issuer is revoked
-        because its key is known to others, so is all it has signed. Raises StatusConflict.
+        because its key is known to others, so is all it has signed. What was revoked for less can still be said to be
+        compromised. Raises StatusConflict.
         """
         now = now.replace(microsecond=0)
         after = _decide(row, reason, now)
@@ -100,6 +101,8 @@ class Revocation:
 
 
 def _decide(row: Certificate, reason: Reason, now: datetime) -> Certificate:
+    if row.status is Status.REVOKED and reason is Reason.KEY_COMPROMISE and row.reason not in _COMPROMISE:
+        return replace(row, reason=reason)  # its time stays
     if row.status is Status.REVOKED:
         raise StatusConflict(f"{row.serial} is revoked already, since {row.revoked_at:%Y-%m-%dT%H:%M:%SZ}")
     held = row.status is Status.HELD

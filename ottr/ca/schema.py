@@ -87,6 +87,7 @@ _revoked = certificate.c.revoked_at.is_not(None)
 _kept = certificate.c.auto_renew
 _held = certificate.c.key_id != ""
 _issuers = certificate.c.subject_issuer_id != ""
+_signers = certificate.c.profile == sa.literal_column("'ocsp'")
 sa.Index(
     "certificate_revoked",
     *(certificate.c[name] for name in ("issuer_id", "not_after", "serial", "revoked_at", "reason")),
@@ -97,6 +98,7 @@ sa.Index("certificate_key", certificate.c.spki_sha256)
 sa.Index("certificate_kept", certificate.c.not_after, sqlite_where=_kept, postgresql_where=_kept)
 sa.Index("certificate_held", certificate.c.key_id, sqlite_where=_held, postgresql_where=_held)
 sa.Index("certificate_issuers", certificate.c.subject_issuer_id, sqlite_where=_issuers, postgresql_where=_issuers)
+sa.Index("certificate_ocsp", certificate.c.issuer_id, sqlite_where=_signers, postgresql_where=_signers)
 
 status_change = sa.Table(
     "status_change",

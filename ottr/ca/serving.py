@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import resource
 import signal
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ from ottr.ca.jwks import build_jwks_route
 from ottr.ca.own_certificate import OwnCertificate
 from ottr.ca.peers import ask_for_certificates, tell_peers
 from ottr.ca.settings import CaSettings
-from ottr.ca.status.listening import add_fast_path, listen_beside
+from ottr.ca.status.listening import add_fast_path, listen_beside, open_listener
 from ottr.ca.status.pages import StatusPages
 from ottr.ca.status.service import Status
 from ottr.ca.status.web import STATUS_THREADS, StatusApp, build_status_routes
@@ -142,7 +143,10 @@ def build_server(
     protocol = add_fast_path(tell_peers(build_protocol(patience)), applications.status)
     config = _configure(applications.whole, (settings.host, settings.port), protocol)
     config.ssl = tls
-    beside = _configure(applications.plain, settings.http_listen, protocol) if settings.http_listen else None
+    beside = None
+    if settings.http_listen is not None:
+        listener = stack.enter_context(open_listener(settings.http_listen))
+        beside = Beside(_configure(applications.plain, settings.http_listen, protocol), listener)
 
     def tell(port: int) -> None:
         follow(asyncio.get_running_loop())
@@ -192,10 +196,18 @@ def _allow_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is served without TLS, and at which socket."""
+
+    config: uvicorn.Config
+    listener: socket.socket
+
+
 class _Server(uvicorn.Server):
     """Tells when it listens, and where; may listen without TLS beside, for status."""
 
-    def __init__(self, config: uvicorn.Config, beside: uvicorn.Config | None, started: Callable[[int], None]) -> None:
+    def __init__(self, config: uvicorn.Config, beside: Beside | None, started: Callable[[int], None]) -> None:
         super().__init__(config)
         self._beside = beside
         self._tell = started
@@ -203,7 +215,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         await super().startup(sockets)  # type: ignore[arg-type]
         if self._beside is not None:
-            await listen_beside(self, self._beside)
+            await listen_beside(self, self._beside.config, self._beside.listener)
         self._tell(int(self.servers[0].sockets[0].getsockname()[1]))
 
 

@@ -178,8 +178,12 @@ key_type: {key_type}
 def _read_base_url(fields: Fields) -> str:
     url = fields.text("base_url").rstrip("/")
     parts = urlsplit(url)
-    if url and (parts.scheme != "http" or not parts.hostname or parts.query or parts.fragment):
-        raise fields.error("base_url", "a plain http:// URL: who asks for a status cannot check TLS with it first")
+    if url and (parts.scheme != "http" or not parts.hostname or parts.path or parts.query or parts.fragment):
+        raise fields.error(
+            "base_url",
+            "a plain http:// URL without a path: who asks for a status cannot check TLS with it first, and /crl, /ca "
+            "and /ocsp are where they are",
+        )
     return url
 
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
@@ -116,4 +118,11 @@ def build_subject(profile: Profile, names: Names, asked: x509.Name, common_name:
         raise RequestRefused(f"the common name is longer than {LONGEST_COMMON_NAME} bytes")
     if common_name:
         attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))
+    if find_unprintable(attributes):
+        raise RequestRefused("the subject has characters that cannot be printed")
     return x509.Name(attributes)
+
+
+def find_unprintable(subject: Iterable[x509.NameAttribute[Any]]) -> bool:
+    """Whether there is a NUL, a line feed or the like: others would read a part of it, or another text."""
+    return not all(str(part.value).isprintable() for part in subject)

@@ -41,7 +41,7 @@ def _find(authority: Authority, asked: Mapping[str, Any]) -> Certificate:
         return find_row(authority, asked["serial"], asked["issuer"])
     try:
         leaf = x509.load_pem_x509_certificate(asked["certificate"].encode())
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise RequestRefused("this is no certificate in PEM") from error
     serial, sha256 = format(leaf.serial_number, "x"), leaf.fingerprint(hashes.SHA256()).hex()
     with authority.database.read() as connection:

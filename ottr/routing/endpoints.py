@@ -89,10 +89,12 @@ def apply_driver(
 ) -> tuple[EndpointRule, ...]:
     """Fill in port and protocol that the operator left open: the driver's, if it has a word, else TLS at 443.
 
-    A driver may have a function ``default_endpoint(options)`` that returns port and protocol.
+    A driver may have a function ``default_endpoint(options)`` that returns port and protocol; or None, when a device
+    does not serve at its own address what these options rotate: then an endpoint that says nothing is none.
     """
-    default = getattr(module, "default_endpoint", None)
-    port, protocol = default(options) if default else (PORTS[EndpointProtocol.TLS], EndpointProtocol.TLS)
+    ordinary = (PORTS[EndpointProtocol.TLS], EndpointProtocol.TLS)
+    default = getattr(module, "default_endpoint", lambda _: ordinary)(options)
+    port, protocol = default or ordinary
     return tuple(
         EndpointRule(
             port=rule.port or (PORTS[rule.protocol] if rule.protocol else port),
@@ -101,6 +103,7 @@ def apply_driver(
             server_name=rule.server_name,
         )
         for rule in rules
+        if default or rule.address or rule.port or rule.protocol
     )
 
 

@@ -131,7 +131,10 @@ def _build_route(
     issuer: IssuerSettings,
     options: Mapping[str, Any],
     endpoints: tuple[Endpoint, ...],
-) -> Route:
+) -> Route | Reason:
+    if not endpoints:
+        where = f"the route of line {rule.line}, or to the device with ottr_endpoint"
+        return Reason("bad_endpoints", f"{rule.driver} cannot tell where this is served: give an endpoint to {where}")
     return Route(
         driver=rule.driver,
         issuer=issuer.name,

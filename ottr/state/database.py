@@ -20,6 +20,7 @@ from sqlalchemy import event
 from ottr.errors import JournalError
 from ottr.model import Secret
 from ottr.state import schema
+from ottr.state.writer import SqliteWriter, tell_sqlite
 
 _LOCK = 0x6F747472  # "ottr" as an advisory lock's number in PostgreSQL
 BUSY_TIMEOUT_S = 10.0
@@ -33,13 +34,10 @@ class Database:
         self._url = _parse_url(url)
         self._busy_timeout_s = busy_timeout_s
         self._sqlite = self._url.get_backend_name() == "sqlite"
-        self._alone = threading.Lock()
-        self._writer: sa.Connection | None = None
-        self._synchronous: bool | None = None
-        """Whether the writer waits for the disk now; None: it has not been told."""
         self._reading = threading.local()
         with self._translated():
             self._engine = self._create_engine()
+            self._writer = SqliteWriter(self._engine) if self._sqlite else None
             try:
                 self._prepare()
             except BaseException:
@@ -53,7 +51,7 @@ class Database:
         What is not ``durable`` outlives the process, but perhaps not a crash of the machine: only for what says nothing
         once the processes of now are gone. It saves SQLite the wait for the disk.
         """
-        begun = self._write_alone(durable) if self._sqlite else self._engine.begin()
+        begun = self._writer.write(durable=durable) if self._writer else self._engine.begin()
         with self._translated(), begun as connection:
             yield connection
 
@@ -68,31 +66,16 @@ class Database:
             self._reading.connection = connection
             try:
                 if self._sqlite:
-                    _tell_sqlite(connection, "BEGIN")
+                    tell_sqlite(connection, "BEGIN")
                 yield connection
             finally:
                 self._reading.connection = None
 
     def close(self) -> None:
         """Give back the connections."""
-        with self._alone:
-            if self._writer is not None:
-                self._writer.close()
-            self._writer = self._synchronous = None
+        if self._writer is not None:
+            self._writer.close()
         self._engine.dispose()
-
-    @contextmanager
-    def _write_alone(self, durable: bool) -> Iterator[sa.Connection]:
-        """SQLite has one writer at a time: here one thread, with a connection that is kept for that."""
-        with self._alone:
-            if self._writer is None:
-                self._writer = self._engine.connect()
-            if durable is not self._synchronous:
-                _tell_sqlite(self._writer, f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                self._synchronous = durable
-            with self._writer.begin():
-                _tell_sqlite(self._writer, "BEGIN IMMEDIATE")
-                yield self._writer
 
     def _create_engine(self) -> sa.Engine:
         if not self._sqlite:
@@ -217,11 +200,6 @@ def _tune_sqlite(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by us
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _tell_sqlite(connection: sa.Connection, statement: str) -> None:
-    """Past SQLAlchemy, whose way costs ten times what SQLite does with such a word."""
-    cast(Any, connection.connection.driver_connection).execute(statement)
 
 
 def _first_line(error: BaseException) -> str:

@@ -172,7 +172,7 @@ def _parse_arguments(arguments: str) -> dict[str, list[str]]:
                 key, _, value = re.sub(r"\s*=\s*|\s+", "=", value.strip(), count=1).partition("=")
             _take(found, key if flag == "-F" else key.lower(), value)
         elif word not in _FLAGS:
-            _warn_ignored(flag)
+            _warn_ignored(word.partition("=")[0] if flag == "--" else flag)
     return found
 
 

@@ -131,7 +131,8 @@ def test_rollback_of_a_stranded_device(site: Site, host: Host) -> None:
     with site.opened() as app:
         assert app.service.rollback(host.name).new_sha256 == former.sha256
     await_served(host, former)
-    check_recovers(site, host, former, site.resume())
+    assert site.plan(host) == Reason.NOT_DUE
+    check_recovers(site, host, former, site.rotate(host, forced=True))
 
 
 def test_nothing_to_roll_back_or_to_abandon_is_said_so(site: Site, host: Host) -> None:

@@ -255,6 +255,20 @@ def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
         Database(sqlite_url(tmp_path / "missing" / "ca.db"))
 
 
+def test_many_read_at_once(tmp_path: Path) -> None:
+    database = Database(sqlite_url(tmp_path / "ca.db"))
+    barrier = threading.Barrier(40)
+
+    def read(_: int) -> int:
+        with database.read() as connection:
+            barrier.wait(20)
+            return int(connection.execute(sa.select(sa.func.count()).select_from(part)).scalar_one())
+
+    with ThreadPoolExecutor(40) as pool:
+        assert set(pool.map(read, range(40))) == {1}
+    database.close()
+
+
 def test_a_write_that_fails_leaves_nothing(url: str) -> None:
     database = Database(url)
     with suppress(ZeroDivisionError), database.write() as connection:

@@ -288,6 +288,24 @@ def test_a_server_has_no_mail_address(authority: Authority) -> None:
         issue(authority, build_request("www.example.test", "alice@example.test"))
 
 
+@pytest.mark.parametrize("text", ["admin\0.example.test", "a\nb", "a\u202eb", "a\x7f"])
+def test_a_subject_that_cannot_be_printed_is_refused(authority: Authority, text: str) -> None:
+    request = Request(generate_key(KeyAlgorithm.EC256).public_key(), subject=build_name(text))
+    with pytest.raises(RequestRefused, match="cannot be printed"):
+        issue(authority, request, CLIENT)
+    subject = x509.Name.from_rfc4514_string("CN=alice,O=Example")
+    unit = x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, text)
+    with pytest.raises(RequestRefused, match="cannot be printed"):
+        issue(authority, replace(request, subject=x509.Name([unit, *subject])), CLIENT)
+
+
+def test_a_CSR_of_another_version_is_refused() -> None:
+    der = encode_csr(build_csr(common_name="a.test"))
+    assert der.count(b"\x02\x01\x00") == 1
+    with pytest.raises(RequestRefused, match="cannot be read"):
+        parse_csr(der.replace(b"\x02\x01\x00", b"\x02\x01\x07"))
+
+
 @pytest.mark.parametrize("lifetime_s", [0.0, -60.0, 59.0])
 def test_a_life_that_is_none_is_refused(authority: Authority, lifetime_s: float) -> None:
     with pytest.raises(RequestRefused, match="at least 60 seconds"):
@@ -330,6 +348,7 @@ def test_constraints_are_not_for_leaves(authority: Authority) -> None:
 
 def test_a_prepared_certificate_is_signed_once(authority: Authority) -> None:
     prepared = authority.prepare(build_request("www.example.test"), SERVER)
+    assert prepared.token not in repr(prepared)  # what it is good for is not for a log
     with authority.database.write() as connection:
         authority.sign(connection, prepared)
     with pytest.raises(AuthorityError, match="one signature"), authority.database.write() as connection:

@@ -72,6 +72,7 @@ CASES: list[tuple[str, Callable[[Content], Content]]] = [
     ("needs a name", lambda content: replace(content, names=parse_names([]))),
     ("names of type uri", lambda content: replace(content, names=parse_names(["http://a.test/", "www.example.test"]))),
     ("common name is not one of", lambda content: replace(content, subject=build_name("other.example.test"))),
+    ("cannot be printed", lambda content: replace(content, subject=build_name("www.example.test\0"))),
     ("basic constraints", lambda content: replace(content, profile=replace(SERVER, is_ca=True))),
     ("key usage is not", lambda content: replace(content, profile=replace(SERVER, is_ca=True))),
     ("purposes are not", lambda content: replace(content, profile=replace(SERVER, usages=()))),

@@ -151,6 +151,29 @@ def test_rules_for_other_names() -> None:
         rules.check_common_name("king")
 
 
+@pytest.mark.parametrize(
+    ("glob", "text", "allowed"),
+    [
+        ("https://*.example.test/*", "https://a.example.test/x/y", True),
+        ("https://*.example.test/*", "https://a.example.test", False),
+        ("https://*.example.test*", "https://a.example.test", True),
+        ("https://*.example.test/*", "https://evil.test/.example.test/", False),
+        ("https://*.example.test/*", "https://evil.test?.example.test/", False),
+        ("https://*.example.test/*", "https://evil.test#.example.test/", False),
+        ("https://*.example.test/*", "https://evil.test\\.example.test/", False),
+        ("https://a?.example.test/*", "https://ab.example.test/", True),
+        ("https://a?.example.test/*", "https://a/.example.test/", False),
+        ("spiffe://dev/*", "spiffe://dev/a/b", True),
+        ("spiffe://dev", "spiffe://dev", True),
+        ("spiffe://dev", "spiffe://dev/a", False),
+        ("spiffe", "spiffe://dev", False),
+        ("*", "spiffe://dev/a", True),
+    ],
+)
+def test_the_glob_of_a_URI_does_not_run_over_the_end_of_its_host(glob: str, text: str, allowed: bool) -> None:
+    assert NameRules(uri=(glob,)).refuse(build_names(uri=[text])) == (() if allowed else (text,))
+
+
 def test_without_rules_nothing_and_with_the_operators_everything() -> None:
     names = parse_names(["a.test", "192.0.2.1", "2001:db8::1", "u@a.test", "spiffe://a.test/x"])
     assert set(NameRules().refuse(names)) == set(names.texts)

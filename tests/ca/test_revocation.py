@@ -88,8 +88,13 @@ def test_JL_04_CK_21_the_time_of_a_revocation_never_moves(
     clock.move(hours=3)
     assert again(authority, row).revoked_at == moment
     with pytest.raises(StatusConflict, match="revoked already"):
-        authority.revoke(row.issuer_id, row.serial, Reason.KEY_COMPROMISE, "operator")
+        authority.revoke(row.issuer_id, row.serial, Reason.CESSATION_OF_OPERATION, "operator")
     assert again(authority, row).reason is Reason.SUPERSEDED
+    authority.revoke(row.issuer_id, row.serial, Reason.KEY_COMPROMISE, "operator")  # which one may learn later
+    assert (again(authority, row).reason, again(authority, row).revoked_at) == (Reason.KEY_COMPROMISE, moment)
+    for reason in (Reason.KEY_COMPROMISE, Reason.CERTIFICATE_HOLD, Reason.SUPERSEDED):
+        with pytest.raises(StatusConflict, match="revoked already"):
+            authority.revoke(row.issuer_id, row.serial, reason, "operator")
 
 
 def test_a_hold_that_becomes_a_revocation_keeps_its_time(

@@ -83,6 +83,7 @@ acme: {x: 1}
         ("renew_fraction: 2", "renew_fraction: expected a share"),
         ("base_url: https://a.test", "base_url: expected a plain http"),
         ("base_url: http://", "base_url: expected a plain http"),
+        ("base_url: http://a.test/pki", "base_url: expected a plain http:// URL without a path"),
         ("token: {module: x}", "token.*module, token: expected"),
         ("token: {module: x, token: ca, pin: z}", "token.*pin: no such key"),
         ("name_constraints: {permitted_dns: ['*.a.test']}", "name_constraints.*permitted_dns: expected DNS names"),

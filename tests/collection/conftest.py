@@ -12,6 +12,7 @@ import pytest
 
 from ottr.ca.opening import init_authority
 from ottr.lab import Lab
+from ottr.lab.sessions import end_sessions
 from tests.acceptance.cli.shell import Operator, begin_anew
 from tests.ca.conftest import CHEAP, PASSPHRASE, SETTINGS
 from tests.collection.player import Player
@@ -26,6 +27,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture
 def player(fleet: Lab, tmp_path: Path) -> Iterator[Player]:
     """Somebody with the lab's files; no host was rotated yet."""
+    end_sessions(str(fleet.folder))  # of a play that was killed; its scripts would go on
     for host in fleet.hosts:
         begin_anew(host)
     with tempfile.TemporaryDirectory(prefix="ottr-") as temporary, Operator.beside(fleet, tmp_path) as somebody:

@@ -47,6 +47,8 @@ class Player:
     """A short name: sockets are made there, whose names have some 100 characters at most."""
     under: Sequence[str] = ()
     """A program that runs the others, as strace."""
+    counted: bool = False
+    """Whether the coverage of Ottr within a play counts; it costs half a second a play."""
 
     @property
     def folder(self) -> Path:
@@ -77,7 +79,7 @@ class Player:
         process = subprocess.Popen(
             [*self.under, sys.executable, str(BIN / name), *arguments],
             cwd=self.folder,
-            env=self.operator.environment | self._environment | environment,
+            env=self.environment | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -115,6 +117,13 @@ class Player:
         with closing(sqlite3.connect(self._state)) as database:
             [(count,)] = database.execute(f"SELECT count(*) FROM {table}")
         return int(count)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of every program of Ansible's."""
+        given = self.operator.environment
+        kept = {name: value for name, value in given.items() if self.counted or not name.startswith("COV")}
+        return {**kept, **self._environment}
 
     @property
     def _state(self) -> Path:

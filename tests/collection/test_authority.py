@@ -50,7 +50,7 @@ def changes(player: Player) -> list[bool]:
 
 
 def test_a_certificate_is_issued_when_it_is_needed_and_no_more(player: Player, authority_folder: Path) -> None:
-    folder = authority_folder
+    folder, player.counted = authority_folder, True
     csr, path = player.folder / "www.csr", player.folder / "www.pem"
     csr.write_bytes(build_csr("www.example.test", "example.test").public_bytes(Encoding.PEM))
     issue = ISSUE % (csr, path, "")
@@ -89,7 +89,7 @@ def test_a_certificate_is_issued_when_it_is_needed_and_no_more(player: Player, a
 def test_what_is_revoked_stays_so_and_a_hold_can_be_lifted(
     player: Player, authority_folder: Path, authority: Authority
 ) -> None:
-    folder = authority_folder
+    folder, player.counted = authority_folder, True
     csr, path = player.folder / "www.csr", player.folder / "www.pem"
     csr.write_bytes(build_csr("www.example.test").public_bytes(Encoding.PEM))
     issue = ISSUE % (csr, path, "")

@@ -39,6 +39,7 @@ def _plain(value: dict[str, Any]) -> Any:
 
 
 def test_devices_come_from_the_database_with_what_is_known_of_them(player: Player) -> None:
+    player.counted = True
     player.operator.run("inventory", "import", "-i", "inventory", "web*:!web3*")
     player.operator.run("rotate", HOSTS[0], "-i", "state:")
     player.operator.run("rotate", HOSTS[2])  # which the inventory of the database does not have
@@ -73,6 +74,7 @@ def test_a_cache_holds_until_it_is_gone(player: Player) -> None:
 
 
 def test_a_stranded_device_is_in_its_group_and_a_certificate_can_be_looked_up(player: Player) -> None:
+    player.counted = True
     player.operator.set_option(HOSTS[0], "reload_command", ["/bin/false"])
     player.operator.run("rotate", f"{HOSTS[0]},{HOSTS[1]}", status=8)
     assert set(read(player, SOURCE.format(days=30))["stranded"]["hosts"]) == {HOSTS[0]}

@@ -614,6 +614,7 @@ def test_the_package_s_three_functions():
     with pytest.raises(ValueError, match="management"):
         check_options({})
     assert default_endpoint({"management": True}) == (443, "tls")
+    assert default_endpoint({"client_ssl": "site"}) is None
     with run_site() as site, connect(site.device(), site.options, site.credentials()) as driver:
         assert driver.inspect().os_version == "16.1.2"
 

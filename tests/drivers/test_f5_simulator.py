@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import socket
 import ssl
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -735,3 +738,21 @@ def test_two_devices_share_nothing() -> None:
         assert second.state_hash() == before
         assert {"a.key", "a.crt", "a.csr"} <= first.certificate_names - second.certificate_names
         assert len(first.private_keys) > len(second.private_keys)
+
+
+def test_a_disk_that_a_killed_simulator_left_goes_with_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    abandoned, young, others = (tmp_path / name for name in ("ottr-f5-dead", "ottr-f5-young", "somebody"))
+    for folder in (abandoned, young, others):
+        (folder / "config").mkdir(parents=True)
+    with F5Simulator(settings=FAST) as first:
+        used = next(path for path in tmp_path.iterdir() if path not in (abandoned, young, others))
+        for folder in (abandoned, others, used):
+            os.utime(folder, (0, 0))
+        with F5Simulator(settings=FAST):
+            assert not abandoned.exists()
+            assert len(list(tmp_path.iterdir())) == 4
+        assert first.read("/config/httpd/conf/ssl.crt/server.crt")
+    assert set(tmp_path.iterdir()) == {young, others}

@@ -9,7 +9,8 @@ import pytest
 
 from ottr.drivers.panos.simulator import Settings, Unconfirmed
 from ottr.errors import AuthenticationFailed, DeviceBusy, DeviceRejected, DeviceUnreachable, DriverError, KeyLost
-from tests.drivers.panos import make_request, run_site
+from tests.drivers import panos
+from tests.drivers.panos import make_request, run_site, wait_briefly
 
 CHANGES = ("request certificate generate", "export", "import", "set", "commit", "show jobs id", "show jobs all")
 
@@ -66,11 +67,15 @@ def test_job_that_never_ends():
 
 
 @pytest.mark.parametrize("commit_s", [0.05, 0.8])
-def test_requests_of_a_job_are_bounded(commit_s):
+def test_requests_of_a_job_are_bounded(commit_s, monkeypatch):
+    """A pause before each request but the first, never shorter than the operator wants."""
+    pauses = []
+    monkeypatch.setattr(panos, "wait_briefly", lambda seconds: (pauses.append(seconds), wait_briefly(seconds)))
     with run_site(settings=Settings(commit_s=commit_s)) as site:
         site.options["poll_interval"] = 0.2
         site.rotate()
-        assert 1 <= site.requests().count("show jobs id") <= 1 + commit_s / 0.02
+        assert 1 <= site.requests().count("show jobs id") <= 1 + len(pauses)
+        assert all(pause >= 0.2 for pause in pauses)
 
 
 @pytest.mark.parametrize("survives", [False, True])
@@ -118,6 +123,28 @@ def test_foreign_revert_is_a_lost_key(operation):
             driver.cleanup(frozenset({request.label}))
         assert site.simulator.served_fingerprint() == first
         assert site.serves(site.rotate("ottr-abcd-2"))
+
+
+@pytest.mark.parametrize("version", ["8.1.26", "9.1.17"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_certificate_that_was_imported_without_a_key_is_not_bound(version, kept):
+    request = make_request()
+    unconfirmed = Unconfirmed(csr_kept=kept)
+    with run_site(version, settings=Settings(unconfirmed=unconfirmed)) as site:
+        first = site.simulator.served_fingerprint()
+        issued = site.issue(request)
+        site.simulator.faults.arm("revert_candidate", "import")
+        for _ in ("at once", "by the next run"):
+            with site.open() as driver, pytest.raises(KeyLost, match="has no key now"):
+                driver.install(request, issued)
+            assert site.simulator.served_fingerprint() == first
+        assert site.serves(site.rotate("ottr-abcd-2"))
+
+
+def test_a_device_that_cannot_say_whether_it_has_a_key_is_believed():
+    unconfirmed = Unconfirmed(csr_kept=False, child_predicates=False)
+    with run_site("9.1.17", settings=Settings(unconfirmed=unconfirmed)) as site:
+        assert site.serves(site.rotate())
 
 
 @pytest.mark.parametrize("operation", ["export", "show jobs all", "import", "set", "commit", "show jobs id"])

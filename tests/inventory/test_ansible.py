@@ -305,8 +305,10 @@ def test_a_reader_that_cannot_run_is_an_error(write: Write, read: Read, monkeypa
 def test_a_source_that_hangs_is_ended(write: Write, read: Read) -> None:
     path = write({"inv.sh": "#!/bin/sh\necho $$ > pid\nexec sleep 60\n"}) / "inv.sh"
     path.chmod(0o755)
-    with pytest.raises(InventoryError, match="within 2 s"):
-        read("inv.sh", timeout_s=2.0).hosts()
+    for timeout_s in (2, 20):  # on a machine that is busy the script may not have begun by then
+        if not Path("pid").exists():
+            with pytest.raises(InventoryError, match=f"within {timeout_s} s"):
+                read("inv.sh", timeout_s=float(timeout_s)).hosts()
     deadline = time.monotonic() + 10
     while Path(f"/proc/{Path('pid').read_text().strip()}/cmdline").exists():
         assert time.monotonic() < deadline, "the script outlived the reader"

@@ -34,7 +34,9 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise ValueError(f"unknown option {min(unknown)}")
 
 
-def default_endpoint(options: Mapping[str, Any]) -> tuple[int, str]:
+def default_endpoint(options: Mapping[str, Any]) -> tuple[int, str] | None:
+    if options.get("service") == "elsewhere":
+        return None
     return (25, "smtp") if options.get("service") == "postfix" else (options.get("port", 443), "tls")
 
 
@@ -482,3 +484,27 @@ def test_no_route_is_refused_that_some_device_reaches(several: list[dict[str, An
         for one in fleet:
             # Whatever a refused route would take is taken without it.
             assert isinstance(router.route(one), Route) or not isinstance(alone.route(one), Route)
+
+
+ELSEWHERE = "routes:\n- {driver: linux, options: {service: elsewhere}%s}\n"
+
+
+def test_what_a_device_serves_elsewhere_needs_an_endpoint():
+    reason = load(ELSEWHERE % "").route(device())
+    assert isinstance(reason, Reason)
+    assert reason.code == "bad_endpoints"
+    assert "line 2" in reason.message
+    reason = load(ELSEWHERE % "").route(device(variables={"ottr_options": {"service": "elsewhere"}}))
+    assert isinstance(reason, Reason)
+
+
+@pytest.mark.parametrize("given", [{"address": "192.0.2.7"}, {"address": "192.0.2.7", "port": 443}])
+def test_an_endpoint_of_the_route_or_of_the_device_is_enough(given):
+    wanted = (Endpoint("192.0.2.7", 443, "web1.example.com"),)
+    written = ", ".join(f"{key}: {value}" for key, value in given.items())
+    for route in (
+        load(ELSEWHERE % f", endpoint: {{{written}}}").route(device()),
+        load(ELSEWHERE % "").route(device(variables={"ottr_endpoint": given})),
+    ):
+        assert isinstance(route, Route)
+        assert route.endpoints == wanted

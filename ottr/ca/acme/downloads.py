@@ -78,7 +78,7 @@ class Downloads:
             found = self._find(connection, der)
             if found is None:
                 raise missing("certificate")
-            actor = self._identify(connection, ask, found, der)
+            actor = self._identify(connection, ask, found, der, reason)
             try:
                 self._authority.revoke_row(connection, found, reason, actor)
             except StatusConflict as error:
@@ -89,19 +89,24 @@ class Downloads:
         """The very certificate, not one that only has its serial."""
         try:
             serial = format(x509.load_der_x509_certificate(der).serial_number, "x")
-        except ValueError as error:
+        except (ValueError, x509.InvalidVersion) as error:
             raise malformed("the certificate cannot be read") from error
         return next((found for found in find_by_serial(connection, serial) if found.der == der), None)
 
-    def _identify(self, connection: sa.Connection, ask: Ask, found: Certificate, der: bytes) -> str:
+    def _identify(self, connection: sa.Connection, ask: Ask, found: Certificate, der: bytes, reason: Reason) -> str:
+        """Who asks. That a key is known to others, and so never certified again, say only those who had it."""
         if ask.account is None:
             key = x509.load_der_x509_certificate(der).public_key()
             if hash_public_key(key) != hash_public_key(ask.jwk.key):  # type: ignore[arg-type]  # of a row of ours
                 raise unauthorized("this is not the key of the certificate")
             return "acme:certificate-key"
         requester = f"acme:{ask.account.id}"
-        if found.requester != requester and not self._holds(connection, ask.account, found):
+        if found.requester == requester:
+            return requester
+        if not self._holds(connection, ask.account, found):
             raise unauthorized("this account neither got the certificate nor holds all its names")
+        if reason is Reason.KEY_COMPROMISE:
+            raise Problem("badRevocationReason", "that a key is compromised is said with that key")
         return requester
 
     def _holds(self, connection: sa.Connection, account: Account, found: Certificate) -> bool:

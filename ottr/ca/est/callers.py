@@ -80,5 +80,5 @@ def _lies_in(address: str, network: ipaddress.IPv4Network | ipaddress.IPv6Networ
 def _read_certificate(escaped: str) -> bytes:
     try:
         return x509.load_pem_x509_certificate(unquote(escaped).encode("latin-1")).public_bytes(Encoding.DER)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise EstProblem(403, "the proxy's client certificate cannot be read") from error

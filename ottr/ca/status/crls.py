@@ -76,6 +76,7 @@ class CrlIssuer:
         issuer = self._find_issuer(issuer_id)
         base = self.get(issuer_id) if kind is Kind.DELTA else None
         with self._lock:
+            self._load(issuer, kind, base)  # the one before: what has expired since is on one more
             made = self._make(issuer, kind, base)
         return made or self.get(issuer_id, kind)
 

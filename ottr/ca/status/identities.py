@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ottr.ca.keys import encode_public_key
@@ -36,11 +37,12 @@ class Identities:
 
     def __init__(self, issuers: Iterable[Issuer]) -> None:
         self._ids = {
-            (digest, *(hashlib.new(digest, part).digest() for part in (one.name, one.key))): issuer_id
-            for issuer_id, one in ((issuer.id, read_hashable(issuer)) for issuer in issuers if issuer.key_id)
+            (digest, *(hashlib.new(digest, part).digest() for part in (one.name, one.key))): issuer
+            for issuer, one in ((issuer, read_hashable(issuer)) for issuer in issuers if issuer.key_id)
             for digest in HASHES
         }
 
-    def find(self, cert_id: CertId) -> str | None:
-        """Id of the issuer; None: not one of ours, or one whose key the CA does not have."""
-        return self._ids.get((cert_id.digest, cert_id.name_hash, cert_id.key_hash))
+    def find(self, cert_id: CertId, now: datetime) -> str | None:
+        """Id of the issuer; None: not ours, or it can sign no answer, for its key is elsewhere or its life over."""
+        found = self._ids.get((cert_id.digest, cert_id.name_hash, cert_id.key_hash))
+        return found.id if found is not None and found.not_after > now else None

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import uvicorn
 
 from ottr.ca.status.fast import FastPath
 from ottr.ca.status.service import Status
+from ottr.errors import AuthorityError
 
 
 class IdleTimer:
@@ -70,6 +72,8 @@ def add_fast_path(base: type[asyncio.Protocol], status: Status) -> type[asyncio.
                 self._stop_timer()  # of the base, for headers that do not come
                 self._idle = IdleTimer(self.loop, self.transport, self.timeout_keep_alive)
             self._idle.reset()
+            self.crowd.remove(self)  # of those that are silent, it is the last now
+            self.crowd.add(self)
 
         def _end_idle(self) -> None:
             if self._idle is not None:
@@ -79,8 +83,20 @@ def add_fast_path(base: type[asyncio.Protocol], status: Status) -> type[asyncio.
     return FastProtocol
 
 
-async def listen_beside(server: uvicorn.Server, config: uvicorn.Config) -> int:
-    """Let a server that has started listen at another place too, with another application; return the port."""
+def open_listener(place: tuple[str, int]) -> socket.socket:
+    """Take the address before anything is started. Raises AuthorityError."""
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+    try:
+        return socket.create_server(place, family=family)
+    except OSError as error:
+        raise AuthorityError(
+            f"nothing can listen at {place[0]} port {place[1]}: {error.strerror}",
+            hint="`server.http_listen` in ca.yaml: ports below 1024 need CAP_NET_BIND_SERVICE, or a proxy before this",
+        ) from error
+
+
+async def listen_beside(server: uvicorn.Server, config: uvicorn.Config, listener: socket.socket) -> None:
+    """Let a server that has started listen at another place too, with another application."""
     loop = asyncio.get_running_loop()
 
     def connect() -> asyncio.Protocol:
@@ -89,6 +105,4 @@ async def listen_beside(server: uvicorn.Server, config: uvicorn.Config) -> int:
         )
         return made
 
-    listener = await loop.create_server(connect, host=config.host, port=config.port, backlog=config.backlog)
-    server.servers.append(listener)
-    return int(listener.sockets[0].getsockname()[1])
+    server.servers.append(await loop.create_server(connect, sock=listener, backlog=config.backlog))

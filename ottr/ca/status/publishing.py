@@ -14,6 +14,7 @@ changed, and what half of its life is over of.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
@@ -41,6 +42,7 @@ from ottr.errors import AuthorityError
 
 SUFFIX = ".ors"
 _FRESH = ".new-"
+_LOCK = ".lock"
 _SLASHES = re.compile("/+")
 
 
@@ -60,17 +62,24 @@ class Published:
 def publish(status: Status, folder: Path, responder: str = "") -> Published:
     """Write the tree. ``responder``: host:port of a running server for what has no file, nonces above all.
 
-    Raises AuthorityError.
+    One run at a time: another one waits, so that nothing older is written over what is newer. Raises AuthorityError.
     """
     done = Published()
     try:
-        _publish_files(status, folder / "www", done)
-        if status.responder.settings.enabled:
-            _publish_answers(status, folder / "www" / "ocsp", done)
-        _write(folder / "nginx.conf", write_configuration(status, folder, responder).encode())
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _publish_all(status, folder, responder, done)
     except OSError as error:
         raise AuthorityError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
     return done
+
+
+def _publish_all(status: Status, folder: Path, responder: str, done: Published) -> None:
+    _publish_files(status, folder / "www", done)
+    if status.responder.settings.enabled:
+        _publish_answers(status, folder / "www" / "ocsp", done)
+    _write(folder / "nginx.conf", write_configuration(status, folder, responder).encode())
 
 
 def _publish_files(status: Status, folder: Path, done: Published) -> None:
@@ -94,12 +103,13 @@ def _publish_answers(status: Status, folder: Path, done: Published) -> None:
         signed_by = signer.certificate.public_bytes(Encoding.DER)
         for row, cert_id in _list_cert_ids(status, issuer):
             file = folder / find_file(build_request(cert_id))
-            if _is_good(file, row, signed_by, status.authority.clock()):
+            if _is_good(file, row, signed_by, status):
                 done.kept += 1
                 continue
             der, validity = status.responder.presign(issuer.id, row, cert_id)
             # The time of the file says what the headers of the HTTP response will say, see nginx.py.
-            _write(file, der, validity.next_update - timedelta(seconds=status.responder.settings.lifetime_s))
+            until = validity.next_update.replace(microsecond=0)
+            _write(file, der, until - timedelta(seconds=status.responder.settings.lifetime_s))
             done.signed += 1
     _remove_old(status, folder, done)
 
@@ -119,17 +129,28 @@ def find_file(request: bytes) -> Path:
     return Path(_SLASHES.sub("/", encode_path(request) + SUFFIX))
 
 
-def _is_good(file: Path, row: Certificate, signed_by: bytes, now: datetime) -> bool:
-    """Whether a file says what is so now, has more than half of its life left, and is of the signer of today."""
+def _is_good(file: Path, row: Certificate, signed_by: bytes, status: Status) -> bool:
+    """Whether a file says what is so now, has more than half of its life left, and is of the signer of today.
+
+    A file whose time was computed with another lifetime would be served with the wrong headers.
+    """
+    found = _load(file)
+    if found is None or found.next_update_utc is None or not found.certificates:
+        return False
+    until, now = found.next_update_utc, status.authority.clock()
+    fresh = now < found.produced_at_utc + (until - found.produced_at_utc) / 2
+    dated = abs(file.stat().st_mtime + status.responder.settings.lifetime_s - until.timestamp()) < 1
+    signed = found.certificates[0].public_bytes(Encoding.DER) == signed_by
+    return fresh and dated and signed and (found.revocation_time_utc, found.revocation_reason) == _describe(row)
+
+
+def _load(file: Path) -> ocsp.OCSPResponse | None:
+    """None without a file, or when it is no answer."""
     try:
         found = ocsp.load_der_ocsp_response(file.read_bytes())
-        next_update = found.next_update_utc
-        if next_update is None or found.certificates[0].public_bytes(Encoding.DER) != signed_by:
-            return False
-        fresh = now < found.produced_at_utc + (next_update - found.produced_at_utc) / 2
-        return fresh and (found.revocation_time_utc, found.revocation_reason) == _describe(row)
-    except (FileNotFoundError, ValueError, IndexError):
-        return False
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if found.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL else None
 
 
 def _describe(row: Certificate) -> tuple[datetime | None, object]:
@@ -138,14 +159,22 @@ def _describe(row: Certificate) -> tuple[datetime | None, object]:
 
 
 def _remove_old(status: Status, folder: Path, done: Published) -> None:
-    """Answers that are over: those that are still needed have been signed anew before."""
-    over = status.authority.clock().timestamp() - status.responder.settings.lifetime_s
+    """Answers that are over, and what a crash has left: those that are still needed have been signed anew before."""
+    now, lifetime_s = status.authority.clock(), status.responder.settings.lifetime_s
     for place, _, names in os.walk(folder):
         for name in names:
             file = Path(place, name)
-            if file.stat().st_mtime < over or name.startswith(_FRESH):
+            if name.startswith(_FRESH) or _is_over(file, now, lifetime_s):
                 file.unlink()
                 done.removed += 1
+
+
+def _is_over(file: Path, now: datetime, lifetime_s: float) -> bool:
+    """What this run has kept or written is younger than half of its life, and need not be read again."""
+    if file.stat().st_mtime > now.timestamp() - lifetime_s / 2:
+        return False
+    found = _load(file)
+    return found is None or found.next_update_utc is None or found.next_update_utc <= now
 
 
 def _write(file: Path, content: bytes, modified: datetime | None = None) -> None:

@@ -94,7 +94,8 @@ class Responder:
         if self.settings.nonce is NoncePolicy.REQUIRED and nonce is None:
             raise Malformed("no nonce, and this responder wants one")
         self.watch.look()
-        found = {self._identities().find(one) for one in request.cert_ids}
+        identities, now = self._identities(), self._authority.clock()
+        found = {identities.find(one, now) for one in request.cert_ids}
         issuer_id = found.pop()
         if found or issuer_id is None:  # an answer is signed for one issuer: those of two are not for us either
             return Answer(Refusal.UNAUTHORIZED.value)

@@ -32,7 +32,6 @@ def check_options(options: Mapping[str, Any]) -> None:
     parse_options(options)
 
 
-def default_endpoint(options: Mapping[str, Any]) -> tuple[int, str]:
-    """Port and protocol of both kinds: HTTPS, on the address that the route or the inventory names."""
-    del options
-    return 443, "tls"
+def default_endpoint(options: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Port and protocol of the management interface; a virtual server has an address of its own, which is not known."""
+    return (443, "tls") if options.get("management") else None

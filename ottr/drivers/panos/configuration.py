@@ -95,6 +95,22 @@ class Configuration:
         held = find_certificate(self.read_certificate(label, "public-key", running=running))
         return held is not None and held.der == leaf.der
 
+    def lacks_key(self, name: str) -> bool:
+        """Whether the device says that an entry has no private key; False too where it cannot say.
+
+        The key's own field is never read: it is the key, encrypted. An entry with a CSR has the key that signed it.
+        """
+        if self.read_certificate(name, "csr"):
+            return False
+        try:
+            return self._has_field(name, "public-key") and not self._has_field(name, "private-key")
+        except DeviceRejected:
+            return False
+
+    def _has_field(self, name: str, tag: str) -> bool:
+        paths = (f"{root}/{entry(name)}[{tag}]/public-key" for root in self._place.certificates)
+        return any(self._client.find(path) for path in paths)
+
     def fetch_labels(self) -> frozenset[str]:
         """Every label of ours that has an entry in the candidate."""
         found = [self._client.fetch_names(root) for root in self._place.certificates]

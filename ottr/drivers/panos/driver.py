@@ -133,6 +133,8 @@ class PanosDevice:
             self._client.import_certificate(label, pem)
             if not self._configuration.holds(label, leaf):
                 raise DeviceRejected(f"{self._client.name} shows another certificate than the imported one as {label}")
+        if self._configuration.lacks_key(label):
+            raise KeyLost(f"{self._client.name}: {label} was reverted directly before the import, and has no key now")
         self._configuration.bind(label)
         self._commit()
         if not self._patience.ride_out(lambda: self._is_installed(label, leaf)):

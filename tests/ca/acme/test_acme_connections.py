@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ottr.ca.acme.exchange import Reply
@@ -254,10 +255,22 @@ def test_a_renewal_of_its_own_certificate_that_fails_is_tried_again(
         first = shake_hands(port)
         issuer = authority.active_issuer()
         authority.revoke(issuer.parent_id, issuer.serial, Reason.CESSATION_OF_OPERATION, "operator")
-        clock.move(days=4)
         wait_for(lambda: "cannot be renewed now" in caplog.text)
         assert shake_hands(port) == first
 
         start_rollover(authority)
         wait_for(lambda: shake_hands(port) != first)
-        assert shake_hands(port).issuer == authority.active_issuer().certificate.subject
+        second = shake_hands(port)
+        assert second.issuer == authority.active_issuer().certificate.subject
+        clock.move(days=3)
+        assert shake_hands(port) == second
+        clock.move(days=1)
+        wait_for(lambda: shake_hands(port) != second)
+
+
+def test_its_own_certificate_has_a_key_its_profile_certifies(folder: Path) -> None:
+    (folder / "ca.yaml").write_text(f"{SETTINGS}profiles: {{server: {{keys: [ec384, rsa2048]}}}}\n")
+    with open_authority(folder, PASSPHRASE) as opened, run_server(opened, PATIENCE, plain=False) as port:
+        key = shake_hands(port).public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        assert key.curve.name == "secp384r1"

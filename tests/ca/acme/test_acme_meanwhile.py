@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ottr.ca.acme.exchange import Message, Reply
 from ottr.ca.acme.schema import account, authorization
@@ -242,3 +244,38 @@ def test_an_open_order_that_came_to_nothing_is_not_given_again(serve: Serve) -> 
     second = client.order(NAME)
     assert second.headers["Location"] != first.headers["Location"]
     assert client.order(NAME).headers["Location"] == second.headers["Location"]
+
+
+def issue(client: Client, prove: Prove, key: Any) -> bytes:
+    """A certificate's DER."""
+    order = client.order(NAME)
+    prove(client, order)
+    chain = client.post(client.finalize(order, make_csr(NAME, key=key)).document["certificate"]).body
+    return x509.load_pem_x509_certificate(chain).public_bytes(Encoding.DER)
+
+
+def revoke(client: Client, der: bytes, reason: int, **header: Any) -> Reply:
+    return client.post("/revoke-cert", {"certificate": b64(der), "reason": reason}, **header)
+
+
+def test_who_only_holds_the_names_does_not_condemn_the_key(client: Client, prove: Prove) -> None:
+    key = make_key()
+    der = issue(client, prove, key)
+    other = Client(client.server).register()
+    issue(other, prove, make_key())
+    assert kind(revoke(other, der, 1)) == (400, "badRevocationReason")
+    assert revoke(other, der, 4).status == 200
+    issue(client, prove, key)
+
+
+def test_a_key_that_leaks_after_the_revocation_is_not_certified_again(client: Client, prove: Prove) -> None:
+    key = make_key()
+    der = issue(client, prove, key)
+    assert revoke(client, der, 4).status == 200
+    assert kind(revoke(client, der, 5)) == (400, "alreadyRevoked")
+    owner = Client(client.server, key=key)
+    assert revoke(owner, der, 1).status == 200
+    assert kind(revoke(owner, der, 1)) == (400, "alreadyRevoked")
+    order = client.order(NAME)
+    prove(client, order)
+    assert kind(client.finalize(order, make_csr(NAME, key=key))) == (400, "badCSR")

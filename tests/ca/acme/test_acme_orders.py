@@ -9,6 +9,8 @@ import hashlib
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ottr.ca.acme.exchange import Reply
 from ottr.ca.authority import Authority
@@ -119,6 +121,38 @@ def test_a_csr_that_asks_for_a_ca_gets_none_of_it(client: Client, prove: Prove) 
     done = client.finalize(order, make_csr("www.lab.test", extensions=wishes))
     leaf = read_chain(client.post(done.document["certificate"]))[0]
     assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
+@pytest.fixture
+def proven(serve: Serve, prove: Prove) -> Client:
+    """A client whose orders for www.lab.test are ready at once."""
+    client = Client(serve(reuse_authorizations=True)).register()
+    prove(client, client.order("www.lab.test"))
+    return client
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=st.lists(
+        st.sampled_from(["www.lab.test", "WWW.lab.test.", "*.lab.test", "lab.test", "192.0.2.1"]), max_size=3
+    ),
+    with_account_key=st.booleans(),
+    damage=st.none() | st.tuples(st.integers(0, 400), st.integers(1, 255)),
+)
+def test_whatever_the_csr_nothing_but_the_order_is_certified(
+    proven: Client, names: list[str], with_account_key: bool, damage: tuple[int, int] | None
+) -> None:
+    csr = bytearray(make_csr(*names, key=proven.key if with_account_key else None))
+    if damage is not None:
+        csr[damage[0] % len(csr)] ^= damage[1]
+    done = proven.finalize(proven.order("www.lab.test"), bytes(csr))
+    assert done.status in (200, 400, 403), done.document
+    if done.status == 200:
+        leaf = read_chain(proven.post(done.document["certificate"]))[0]
+        assert read_names(leaf) == ["www.lab.test"]
+        assert leaf.public_key() != proven.key.public_key()
+    else:
+        assert names != ["www.lab.test"] or with_account_key or damage is not None
 
 
 def test_orders_are_listed_in_pages(serve: Serve) -> None:

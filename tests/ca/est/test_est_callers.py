@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.datastructures import Headers
 
 from ottr.ca.authority import Authority
+from ottr.ca.bundle import parse_bundle
+from ottr.ca.clients import ClientRefused, verify_client
 from ottr.ca.est.callers import Caller, EstProblem, find_caller
 from ottr.ca.est.settings import EstSettings, ProxySettings, read_est_settings
 from ottr.ca.peers import Peer, read_peer
 from ottr.ca.settings import parse_settings
-from ottr.errors import KeyUnavailable, SettingsError
+from ottr.errors import KeyUnavailable, RequestRefused, SettingsError
 from tests.ca.conftest import SETTINGS
 from tests.ca.est.conftest import Issue, write_pem
 
@@ -96,6 +99,20 @@ def test_IO_08_what_the_proxy_did_not_verify_is_refused_with_its_reason(pem: str
 )
 def test_a_certificate_of_the_proxy_that_cannot_be_read_is_refused(certificate: str) -> None:
     refused = refuse(AT_PROXY, {**KNOWN, "X-SSL-Client-Verify": "SUCCESS", "X-SSL-Client-Cert": certificate})
+    assert refused == (403, "the proxy's client certificate cannot be read")
+
+
+def test_a_certificate_of_another_version_is_refused(issue: Issue, authority: Authority) -> None:
+    der = issue("sensor-1").certificate.public_bytes(Encoding.DER)
+    odd = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05")
+    assert odd != der
+    with pytest.raises(ClientRefused, match="cannot be read"):
+        verify_client(authority, odd)
+    pem = f"-----BEGIN CERTIFICATE-----\n{base64.encodebytes(odd).decode()}-----END CERTIFICATE-----\n"
+    for data in (odd, pem.encode()):
+        with pytest.raises((RequestRefused, KeyUnavailable)):
+            parse_bundle(data, None, "x.pem")
+    refused = refuse(AT_PROXY, {**KNOWN, "X-SSL-Client-Verify": "SUCCESS", "X-SSL-Client-Cert": quote(pem)})
     assert refused == (403, "the proxy's client certificate cannot be read")
 
 

@@ -198,6 +198,10 @@ def test_IO_14_stand_alone_a_client_renews_into_the_new_CA_and_is_known_at_once(
     refused = site.renew(late, "sensor-2")
     assert (refused.status, refused.text) == untrusted
     assert x509.load_pem_x509_certificates(site.ask("/ca/bundle.pem").body) == [old_and_new[0]]
+    with serve(site.authority) as port:  # begun after that, it does not even shake hands
+        (tmp_path / "new.pem").write_bytes(export_pem(site.authority.trust_bundle()))
+        again = Site(site.authority, port, tmp_path / "new.pem")
+        assert [again.describe(*one.identity)[0] for one in (device, late)] == [200, 0]
 
 
 def test_requests_that_are_too_long_or_for_nothing(site: Site) -> None:

@@ -119,6 +119,18 @@ def test_what_expires_is_on_one_more_CRL(
     assert entries(status.crls.renew(ISSUER)) == {}
 
 
+def test_what_expires_is_on_one_more_CRL_also_of_a_process_that_made_none_before(
+    status: Status, folder: Path, authority: Authority, row: Certificate, clock: MovableClock
+) -> None:
+    revoke(authority, row)
+    clock.now = row.not_after - timedelta(seconds=30)
+    status.crls.renew(ISSUER)
+    clock.move(hours=1)
+    with open_authority(folder, PASSPHRASE, clock=clock) as other, Status(other) as fresh:
+        assert entries(fresh.crls.renew(ISSUER)) == {row.serial: "superseded"}
+        assert entries(fresh.crls.renew(ISSUER)) == {}
+
+
 def test_numbers_never_go_back_whoever_makes_the_CRLs(
     status: Status, folder: Path, authority: Authority, clock: MovableClock
 ) -> None:

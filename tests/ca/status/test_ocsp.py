@@ -112,6 +112,15 @@ def test_an_issuer_whose_key_is_elsewhere_is_not_ours_to_answer_for(
     assert status.responder.answer(request).der == Refusal.UNAUTHORIZED.value
 
 
+def test_an_issuer_that_is_over_is_not_ours_to_answer_for(
+    status: Status, authority: Authority, row: Certificate, clock: MovableClock
+) -> None:
+    request = build_request(authority, row)
+    assert read_status(status.responder.answer(request).der) == "good"
+    clock.move(days=6 * 365)
+    assert status.responder.answer(request).der == Refusal.UNAUTHORIZED.value
+
+
 def test_OT_54_CK_03_a_serial_that_was_never_used_is_unknown(status: Status, authority: Authority) -> None:
     for serial in (1, 2**158 + 1):
         answer = status.responder.answer(build_shortest(build_cert_id("sha256", *_hashable(authority), serial)))

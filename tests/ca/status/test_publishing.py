@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -111,6 +114,53 @@ def test_answers_about_expired_certificates_and_remains_of_a_crash_go(
     done = publish(status, tmp_path)
     assert (done.signed, done.removed) == (2, 3)
     assert len(answers(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(("before", "after"), [("7d", "1d"), ("1d", "7d")])
+def test_with_another_lifetime_everything_is_signed_anew(
+    open_status: OpenStatus, row: Certificate, tmp_path: Path, clock: MovableClock, before: str, after: str
+) -> None:
+    """The times of the files are what nginx makes headers of."""
+    publish(open_status(ocsp={"lifetime": before}), tmp_path)
+    clock.move(hours=11)
+    status = open_status(ocsp={"lifetime": after})
+    done = publish(status, tmp_path)
+    assert (done.signed, done.kept, done.removed) == (4, 0, 0)
+    for file in answers(tmp_path):
+        until = ocsp.load_der_ocsp_response(file.read_bytes()).next_update_utc
+        assert until is not None
+        assert file.stat().st_mtime + status.responder.settings.lifetime_s == until.timestamp()
+
+
+def test_what_is_no_longer_needed_goes_when_it_is_over(
+    open_status: OpenStatus, row: Certificate, tmp_path: Path, clock: MovableClock
+) -> None:
+    publish(open_status(ocsp={"lifetime": "7d"}), tmp_path)
+    without = open_status(ocsp={"lifetime": "1d", "published_hashes": ["sha1"]})
+    clock.move(days=6)
+    assert publish(without, tmp_path).removed == 0
+    assert len(answers(tmp_path)) == 4
+    clock.move(days=1)
+    assert publish(without, tmp_path).removed == 2
+    assert len(answers(tmp_path)) == 2
+
+
+def test_one_run_at_a_time_so_that_nothing_old_comes_last(
+    status: Status, authority: Authority, row: Certificate, tmp_path: Path
+) -> None:
+    """A run that has to wait sees what has happened meanwhile."""
+    publish(status, tmp_path)
+    thread = threading.Thread(target=publish, args=(status, tmp_path))
+    with (tmp_path / ".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread.start()
+        inode, deadline = f":{os.fstat(lock.fileno()).st_ino} ", time.monotonic() + 20
+        while not any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()):
+            assert thread.is_alive(), "it did not wait"
+            assert time.monotonic() < deadline
+        authority.revoke(row.issuer_id, row.serial, Reason.SUPERSEDED, "operator")
+    thread.join(20)
+    assert read_answer(tmp_path, authority, row) == "revoked"
 
 
 def test_deltas_are_published(open_status: OpenStatus, tmp_path: Path) -> None:

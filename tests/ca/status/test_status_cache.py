@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -126,6 +127,24 @@ def test_CK_17_a_delegate_that_is_revoked_signs_no_more_and_what_it_signed_is_dr
     for one in (status, *workers):
         (second,) = parse_answer(ask(one, row)).certificates
         assert second != first
+
+
+def test_the_delegate_is_found_among_millions_by_an_index(authority: Authority, row: Certificate) -> None:
+    authority.load_ocsp_signer(row.issuer_id)
+    plans: list[str] = []
+    with authority.database.read() as connection:
+        engine = connection.engine
+
+        def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: object) -> None:
+            if "'ocsp'" in statement and not statement.startswith("EXPLAIN"):
+                plan = connection.connection.driver_connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                plans.extend(str(line) for line in plan)
+
+        sa.event.listen(engine, "before_cursor_execute", explain)
+    authority.load_ocsp_signer(row.issuer_id)
+    sa.event.remove(engine, "before_cursor_execute", explain)
+    assert plans
+    assert all("USING INDEX certificate_ocsp" in line for line in plans)
 
 
 def test_a_delegate_that_is_revoked_while_it_is_loaded_is_not_kept(

@@ -15,8 +15,9 @@ from ottr.ca.model import Certificate, Reason
 from ottr.ca.opening import open_authority
 from ottr.ca.status.answer import Refusal
 from ottr.ca.status.fast import FastPath
-from ottr.ca.status.listening import IdleTimer, add_fast_path
+from ottr.ca.status.listening import IdleTimer, add_fast_path, open_listener
 from ottr.ca.status.transport import encode_path
+from ottr.errors import AuthorityError
 from ottr.lab.network import claim_network
 from tests.ca.requests import SERVER
 from tests.ca.requests import build_request as request_certificate
@@ -198,6 +199,14 @@ def test_a_connection_that_is_silent_is_closed() -> None:
     other = IdleTimer(loop, loop, 75)  # type: ignore[arg-type]
     other.stop()
     assert loop.due == []
+
+
+def test_an_address_that_is_taken_is_named_before_anything_is_started(site: Site) -> None:
+    port = int(site.url.rpartition(":")[2])
+    with pytest.raises(AuthorityError, match=f"nothing can listen at 127.0.0.1 port {port}"):
+        open_listener(("127.0.0.1", port))
+    with open_listener(("127.0.0.1", 0)) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
 
 
 def test_there_is_no_short_way_without_OCSP(open_status: OpenStatus, authority: Authority, folder: Path) -> None:

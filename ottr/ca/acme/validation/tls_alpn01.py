@@ -18,6 +18,13 @@ from ottr.ca.acme.validation.lookup import Deadline, find_addresses
 
 PROTOCOL = "acme-tls/1"
 ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
+_UNREADABLE = (
+    ValueError,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _OCTET_STRING_OF_32 = b"\x04\x20"
 
 
@@ -58,7 +65,7 @@ def _check(der: bytes, look: Look) -> None:
         extensions = x509.load_der_x509_certificate(der).extensions
         names = list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
         extension = extensions.get_extension_for_oid(ACME_IDENTIFIER)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except _UNREADABLE as error:
         raise Problem("unauthorized", "the certificate served is not one for this challenge") from error
     value = extension.value
     digest = value.value if isinstance(value, x509.UnrecognizedExtension) else b""

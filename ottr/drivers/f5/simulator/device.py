@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 
 from ottr.drivers.f5.simulator.answers import full_path, name_of
@@ -20,6 +17,7 @@ from ottr.drivers.f5.simulator.cluster import mark_in_sync, sync_by_itself
 from ottr.drivers.f5.simulator.configuration import CERTIFICATE, KEY, VIRTUAL
 from ottr.drivers.f5.simulator.console import Console
 from ottr.drivers.f5.simulator.disk import CSR_FOLDER, Disk
+from ottr.drivers.f5.simulator.folder import Folder
 from ottr.drivers.f5.simulator.material import read_key
 from ottr.drivers.f5.simulator.sandbox import Sandbox
 from ottr.drivers.f5.simulator.settings import Settings
@@ -61,12 +59,12 @@ class F5Simulator:
         self.username, self.password = self.settings.username, self.settings.password
         self.faults = Faults(FAULTS)
         self.requests = RequestLog(SECRETS, _TOKEN_IN_PATH)
-        self._folder = Path(tempfile.mkdtemp(prefix="ottr-f5-"))
-        self.state = State(self.settings, self.faults, Disk(self._folder))
+        self._folder = Folder()
+        self.state = State(self.settings, self.faults, Disk(self._folder.path))
         self.state.address = address
         self._web = WebServer(self.state, address, port, Application(Api(self.state), self.faults, self.requests))
         self._traffic = Traffic(self.state, address)
-        self._shell = DeviceShell(self.state, Sandbox(self._folder, self.settings.hostname))
+        self._shell = DeviceShell(self.state, Sandbox(self._folder.path, self.settings.hostname))
         self._console = Console(self.state, self._shell, address, ssh_port)
         self._connect()
         if peer:
@@ -111,7 +109,7 @@ class F5Simulator:
         self._traffic.stop()
         self._shell.stop()
         self._console.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
     def __enter__(self) -> F5Simulator:
         return self.start()

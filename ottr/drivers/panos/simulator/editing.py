@@ -43,6 +43,8 @@ def read(state: State, form: Mapping[str, str], *, running: bool) -> Response:
     xpath = needed(form, "xpath")
     names_only = xpath.endswith("/entry/@name")
     path = parse_xpath(xpath.removesuffix("/@name") if names_only else xpath)
+    if any(step.having for step in path) and not state.settings.unconfirmed.child_predicates:
+        raise Refusal(6, f"xpath {xpath} is invalid")
     root = state.configuration.running if running else state.configuration.candidate
     found = [root] if not path else find_all(root, path)
     if names_only:
@@ -60,8 +62,8 @@ def change(state: State, user: str, form: Mapping[str, str]) -> Response:
     """Any action that changes the candidate. Raises Refusal."""
     action = form["action"]
     path = parse_xpath(needed(form, "xpath"))
-    if not path:
-        raise Refusal(6, "xpath /config is invalid")
+    if not path or any(step.having for step in path):
+        raise Refusal(6, f"xpath {form['xpath']} is invalid")
     state.need_no_config_lock(user)
     before = state.effective(copy.deepcopy(state.configuration.candidate))
     with state.configuration.edit(user, action.upper()) as candidate:

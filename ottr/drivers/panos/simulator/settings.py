@@ -44,6 +44,8 @@ class Unconfirmed:
     """Whether the import refuses a certificate whose key, of the same kind, is not the one under its name."""
     keyless_import: bool = False
     """From 10.1 on: whether a certificate may be imported under a name that has no key; before, it may."""
+    child_predicates: bool = True
+    """Whether an XPath may ask for entries that have a certain child: ``entry[@name='X'][private-key]``."""
     csr_only_reference: Literal["refused", "commit_fails"] = "refused"
     """When a service profile names a certificate that is still a CSR: the set, or the commit, says no."""
     lock_released_by_commit: bool = True

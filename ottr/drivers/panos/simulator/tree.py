@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from ottr.drivers.panos.simulator.answers import Element, Refusal
 
 _STEP = re.compile(
-    r"""/(?P<tag>[A-Za-z_][\w.-]*)(?:\[(?P<by>@name|text\(\))\s*=\s*(?P<quote>['"])(?P<name>[^'"<>&]+)(?P=quote)\])?"""
+    r"""/(?P<tag>[A-Za-z_][\w.-]*)(?:\[(?P<by>@name|text\(\))\s*=\s*(?P<quote>['"])(?P<name>[^'"<>&]+)(?P=quote)\])?(?:\[(?P<having>[a-z-]+)\])?"""
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a path: a tag, and for ``entry`` its name, for ``member`` its text."""
+    """One step of a path: a tag, for ``entry`` its name, for ``member`` its text, and what must be below it."""
 
     tag: str
     name: str = ""
+    having: str = ""
 
     def matches(self, node: Element) -> bool:
         """Whether the node is the one meant."""
-        if node.tag != self.tag:
+        if node.tag != self.tag or (self.having and node.find(self.having) is None):
             return False
         return not self.name or (node.text if self.tag == "member" else node.get("name")) == self.name
 
@@ -53,7 +54,7 @@ def parse_xpath(text: str) -> Path:
         found = _STEP.match(text, position)
         if not found or (found["by"] == "text()") != (found["tag"] == "member" and bool(found["name"])):
             raise Refusal(6, f"xpath {text} is invalid")
-        steps.append(Step(found["tag"], found["name"] or ""))
+        steps.append(Step(found["tag"], found["name"] or "", found["having"] or ""))
         position = found.end()
     if not steps or steps[0] != Step("config"):
         raise Refusal(6, f"xpath {text} is invalid")
