@@ -19,7 +19,8 @@ from ottr.ca.schema import certificate, event, status_change
 from ottr.ca.statements import Statement, insert
 from ottr.errors import UnknownCertificate
 
-_PAGE = 1000
+_PAGED = {"yield_per": 1000}
+"""Of one statement; told to the connection, it would hold for all that follow, which PostgreSQL refuses for INSERT."""
 # Made once: building a statement costs more than running it.
 _INSERT = insert(certificate, "id")
 _INSERT_EVENT = insert(event, "id")
@@ -110,8 +111,10 @@ def list_certificates(
 ) -> Iterator[Certificate]:
     """Certificates by conditions over ``schema.certificate``, a page at a time."""
     order = certificate.c.id.desc() if newest_first else certificate.c.id
-    rows = connection.execution_options(yield_per=_PAGE).execute(certificate.select().where(*where).order_by(order))
-    return (build_certificate_row(row._mapping) for row in rows)
+    query = certificate.select().where(*where).order_by(order)
+    with connection.execute(query, execution_options=_PAGED) as rows:  # closed also for who reads no further
+        for row in rows:
+            yield build_certificate_row(row._mapping)
 
 
 def list_revoked(connection: sa.Connection, issuer_id: str, since: datetime) -> Iterator[Revoked]:
@@ -124,8 +127,9 @@ def list_revoked(connection: sa.Connection, issuer_id: str, since: datetime) -> 
     query = sa.select(c.serial, c.revoked_at, c.reason, c.not_after).where(
         c.issuer_id == issuer_id, c.not_after >= since, c.revoked_at.is_not(None)
     )
-    for serial, revoked_at, reason, not_after in connection.execution_options(yield_per=_PAGE).execute(query):
-        yield Revoked(serial, revoked_at, Reason(reason), not_after)
+    with connection.execute(query, execution_options=_PAGED) as rows:
+        for serial, revoked_at, reason, not_after in rows:
+            yield Revoked(serial, revoked_at, Reason(reason), not_after)
 
 
 def list_changes(connection: sa.Connection, issuer_id: str, after: int = 0) -> tuple[StatusChange, ...]:

@@ -98,7 +98,9 @@ def format_value(value: str | bool) -> str:
     """Write a value so that YAML and JSON read it alike, and Ansible finds no template in it."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return json.dumps(value)
+    # JSON escapes what is beyond 16 bits as two surrogates, which YAML takes for two characters.
+    escaped = (char if ord(char) > 0xFFFF else json.dumps(char)[1:-1] for char in value)
+    return f'"{"".join(escaped)}"'
 
 
 def _replace(text: str, key: yaml.Node, value: yaml.Node, new: str) -> str:

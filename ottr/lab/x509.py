@@ -14,6 +14,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 _LIFETIME = timedelta(days=30)
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def write_self_signed(certificate: Path, key: Path, dns_name: str, *, lifetime: timedelta = _LIFETIME) -> None:
@@ -32,6 +43,7 @@ def write_server_certificate(folder: Path, address: str) -> Path:
     root = (
         _builder(root_name, root_name, root_key, _LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_SIGNS_CERTIFICATES, critical=True)  # Python 3.13 verifies strictly (RFC 5280 section 4.2.1.9)
         .sign(root_key, SHA256())
     )
     server = (

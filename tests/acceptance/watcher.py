@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Handshakes with an endpoint without pause, in a process of its own; TLS itself proves that key and certificate fit.
+"""Handshakes with an endpoint again and again, in a process of its own; TLS itself proves that key and certificate fit.
 
-``python -m tests.acceptance.watcher ADDRESS PORT NAME`` prints a line for each failure and for each other certificate
-than the one before and, when its standard input ends, the number of handshakes.
+``python -m tests.acceptance.watcher ADDRESS PORT NAME PAUSE_S`` prints a line for each failure and for each other
+certificate than the one before and, when its standard input ends, the number of handshakes.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ def fetch(address: str, port: int, name: str) -> bytes:
 class Watcher:
     """The process, for the time of a block; then its findings."""
 
-    def __init__(self, address: str, port: int, name: str) -> None:
+    def __init__(self, address: str, port: int, name: str, *, pause_s: float = 0.02) -> None:
         self._endpoint = (address, port, name)
+        self._pause_s = pause_s
         self.handshakes = 0
         self.failures: list[str] = []
         self.served: list[str] = []
         """SHA-256 of every certificate, in the order they came."""
 
     def __enter__(self) -> Watcher:
-        argv = [sys.executable, "-m", "tests.acceptance.watcher", *map(str, self._endpoint)]
+        argv = [sys.executable, "-m", "tests.acceptance.watcher", *map(str, self._endpoint), str(self._pause_s)]
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         return self
 
@@ -60,7 +61,7 @@ class Watcher:
 
 
 def main() -> None:
-    address, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    address, port, name, pause_s = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
     handshakes, last = 0, b""
     over: list[object] = []
     while not over:
@@ -72,7 +73,7 @@ def main() -> None:
                 print(f"{_SERVED}{hashlib.sha256(der).hexdigest()}", flush=True)
         except OSError as error:
             print(repr(error), flush=True)
-        over = select.select([sys.stdin], [], [], 0.02)[0]
+        over = select.select([sys.stdin], [], [], pause_s)[0]
     print(handshakes, flush=True)
 
 

@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,11 +28,16 @@ from ottr.ca.opening import init_authority, open_authority
 from ottr.ca.renewal import renew_certificate
 from ottr.ca.rollover import start_rollover
 from ottr.ca.schema import UtcSeconds, metadata, part
+from ottr.ca.status.crls import Kind
+from ottr.ca.status.publishing import publish
+from ottr.ca.status.service import Status as StatusService
 from ottr.errors import StatusConflict, StoreError
 from ottr.lab.network import Network
 from ottr.lab.postgresql import Postgresql, run_postgresql
 from tests.ca.conftest import PASSPHRASE
 from tests.ca.requests import SERVER, build_name, build_request
+from tests.ca.status.asking import build_request as build_ocsp_request
+from tests.ca.status.asking import read_status
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +130,32 @@ def test_what_is_being_signed_when_the_issuer_is_compromised_goes_with_the_rest(
     again = authority.find(row.issuer_id, row.serial)
     assert again is not None
     assert again.reason is Reason.CA_COMPROMISE
+
+
+def test_status_is_told_in_every_process(authority: Authority, tmp_path: Path) -> None:
+    """OCSP answers and delta CRLs, with a revocation by another process in between."""
+    row = authority.issue(build_request("a.test"), SERVER)
+    with (
+        open_authority(tmp_path / "ca", PASSPHRASE) as other,
+        StatusService(authority) as status,
+        StatusService(other) as there,
+    ):
+        request = build_ocsp_request(authority, row)
+
+        def find_answers() -> list[str]:
+            return [read_status(one.responder.answer(request).der) for one in (status, there)]
+
+        assert find_answers() == ["good", "good"]
+        assert len(status.cache) == len(there.cache) == 1
+        base = status.crls.get(row.issuer_id)
+        other.hold(row.issuer_id, row.serial, "operator")
+        assert find_answers() == ["revoked", "revoked"]
+        delta = status.crls.renew(row.issuer_id, Kind.DELTA)
+        assert delta.number > there.crls.get(row.issuer_id).number > base.number
+        authority.release(row.issuer_id, row.serial, "operator")
+        assert find_answers() == ["good", "good"]
+        done = publish(status, tmp_path / "tree")
+        assert (done.signed, publish(there, tmp_path / "tree").kept) == (4, 4)
 
 
 def _wait_until_blocked(authority: Authority) -> None:

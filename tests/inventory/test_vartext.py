@@ -38,6 +38,7 @@ from ottr.inventory.vartext import NotEditable, parse_variables, set_variables
         ('{\n  "b": 1,\n  "a": "old"\n}\n', {"a": "new", "c": True}, '{\n  "b": 1,\n  "a": "new",\n  "c": true\n}\n'),
         ("x: &x {a: 1}\n<<: *x\n", {"a": "new"}, 'x: &x {a: 1}\n<<: *x\na: "new"\n'),
         ("é: ü # ß\na: 1\n", {"a": "x"}, 'é: ü # ß\na: "x"\n'),
+        ("a: 1\n", {"a": "\U0001f511 é\x7f"}, 'a: "\U0001f511 \\u00e9\\u007f"\n'),
     ],
 )  # fmt: skip
 def test_variables_are_set_in_place(text: str, values: dict[str, Any], changed: str) -> None:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,6 +120,15 @@ class Client:
 
     def authorizations(self, order: Reply) -> list[dict[str, Any]]:
         return [self.post(url).document for url in order.document["authorizations"]]
+
+    def wait(self, url: str) -> dict[str, Any]:
+        """A challenge when it has been looked at: where the machine is busy the answer does not wait for that."""
+        deadline = time.monotonic() + 30
+        while (reply := self.post(url)).document["status"] in ("pending", "processing"):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert reply.status == 200
+        return dict(reply.document)
 
     def challenge(self, authorization: dict[str, Any], kind: str = "dns-01") -> dict[str, Any]:
         return next(one for one in authorization["challenges"] if one["type"] == kind)

@@ -118,7 +118,8 @@ def prove(publish: Publish) -> Prove:
             digest = hashlib.sha256(client.key_authorization(challenge).encode()).digest()
             value = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
             publish(f"_acme-challenge.{authorization['identifier']['value']}", value)
-            reply = client.post(challenge["url"], {})
-            assert reply.document["status"] == "valid", reply.document
+            client.post(challenge["url"], {})
+            found = client.wait(challenge["url"])
+            assert found["status"] == "valid", found
 
     return work

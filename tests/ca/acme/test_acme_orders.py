@@ -65,14 +65,16 @@ def test_an_alias_of_the_challenge_name_is_followed(client: Client, publish: Pub
     challenge = client.challenge(client.authorizations(order)[0])
     digest = hashlib.sha256(client.key_authorization(challenge).encode()).digest()
     publish("proof.lab.test", base64.urlsafe_b64encode(digest).rstrip(b"=").decode())
-    assert client.post(challenge["url"], {}).document["status"] == "valid"
+    client.post(challenge["url"], {})
+    assert client.wait(challenge["url"])["status"] == "valid"
 
 
 def test_a_wrong_value_makes_order_and_authorization_invalid(client: Client, publish: Publish) -> None:
     order = client.order("www.lab.test")
     publish("_acme-challenge.www.lab.test", "somebody-elses")
     challenge = client.challenge(client.authorizations(order)[0])
-    failed = client.post(challenge["url"], {}).document
+    client.post(challenge["url"], {})
+    failed = client.wait(challenge["url"])
     assert failed["status"] == "invalid"
     assert failed["error"]["type"].endswith(":unauthorized")
     assert client.authorizations(order)[0]["status"] == "invalid"
