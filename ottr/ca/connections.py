@@ -16,11 +16,14 @@ class Patience:
     """How long, and with how much, a client may keep the server waiting for a whole request."""
 
     headers_s: float = 10.0
-    """From the connection, or the first byte of a further request, to the end of its headers."""
+    """For the handshake of TLS; then from the connection, or the first byte of a further request, to the end of its
+    headers."""
     body_s: float = 10.0
     header_bytes: int = 32 * 1024
     waiting: int = 500
     """Connections without a whole request; one more, and the one that waits longest is closed."""
+    connections: int = 2000
+    """Of one listener, those in their handshake too: with TLS each has 300 KiB before a byte has come."""
 
 
 DEFAULT_PATIENCE = Patience()

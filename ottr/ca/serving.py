@@ -8,7 +8,6 @@ import ipaddress
 import logging
 import resource
 import signal
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -29,10 +28,11 @@ from ottr.ca.est.routes import open_est_routes
 from ottr.ca.est.settings import read_est_settings
 from ottr.ca.fields import Fields
 from ottr.ca.jwks import build_jwks_route
+from ottr.ca.listening import Server, open_door
 from ottr.ca.own_certificate import OwnCertificate
 from ottr.ca.peers import ask_for_certificates, tell_peers
 from ottr.ca.settings import CaSettings
-from ottr.ca.status.listening import add_fast_path, listen_beside, open_listener
+from ottr.ca.status.listening import add_fast_path
 from ottr.ca.status.pages import StatusPages
 from ottr.ca.status.service import Status
 from ottr.ca.status.web import STATUS_THREADS, StatusApp, build_status_routes
@@ -40,10 +40,7 @@ from ottr.ca.web import THREADS, build_acme_route, build_app
 from ottr.errors import AuthorityError, SettingsError
 
 _LOG = logging.getLogger(__name__)
-_KEEP_ALIVE_S = 75
 _LOOK_S = 60.0
-_SHUTDOWN_S = 20
-_MOST_CONNECTIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,39 +138,17 @@ def build_server(
     applications = build_applications(authority, stack, patience, enrolled)
     applications.status.keep()
     protocol = add_fast_path(tell_peers(build_protocol(patience)), applications.status)
-    config = _configure(applications.whole, (settings.host, settings.port), protocol)
-    config.ssl = tls
-    beside = None
+    main = open_door(applications.whole, (settings.host, settings.port), "server.listen", protocol, stack)
+    main.config.ssl = tls
+    doors = [main]
     if settings.http_listen is not None:
-        listener = stack.enter_context(open_listener(settings.http_listen))
-        beside = Beside(_configure(applications.plain, settings.http_listen, protocol), listener)
+        doors.append(open_door(applications.plain, settings.http_listen, "server.http_listen", protocol, stack))
 
     def tell(port: int) -> None:
         follow(asyncio.get_running_loop())
         ready(_find_directory(settings, acme_url, port))
 
-    return _Server(config, beside, tell)
-
-
-def _configure(application: Starlette, place: tuple[str, int], protocol: type[asyncio.Protocol]) -> uvicorn.Config:
-    config = uvicorn.Config(
-        application,
-        host=place[0],
-        port=place[1],
-        http=protocol,
-        ws="none",
-        interface="asgi3",
-        proxy_headers=False,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_SHUTDOWN_S,
-        limit_concurrency=_MOST_CONNECTIONS,
-        lifespan="on",
-    )
-    config.load()
-    return config
+    return Server(doors, patience, tell)
 
 
 @contextmanager
@@ -194,29 +169,6 @@ def _allow_files() -> None:
     """As many open files as this process may have: each connection is one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What is served without TLS, and at which socket."""
-
-    config: uvicorn.Config
-    listener: socket.socket
-
-
-class _Server(uvicorn.Server):
-    """Tells when it listens, and where; may listen without TLS beside, for status."""
-
-    def __init__(self, config: uvicorn.Config, beside: Beside | None, started: Callable[[int], None]) -> None:
-        super().__init__(config)
-        self._beside = beside
-        self._tell = started
-
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        await super().startup(sockets)  # type: ignore[arg-type]
-        if self._beside is not None:
-            await listen_beside(self, self._beside.config, self._beside.listener)
-        self._tell(int(self.servers[0].sockets[0].getsockname()[1]))
 
 
 _Follow = Callable[[asyncio.AbstractEventLoop], None]

@@ -135,6 +135,16 @@ def test_only_what_every_endpoint_serves_alike_is_recorded_and_learnt(world, oth
     assert current(world) is None
 
 
+def test_a_look_that_is_not_to_be_remembered_leaves_no_trace(world):
+    rotated(world)
+    world.advance(seconds=1)
+    [seen] = verify(world.target, world.surroundings(), remember=False)
+    assert seen.status is ServedStatus.OK
+    assert world.recorder.recorded == {}
+    [known] = world.surroundings().stores.certificates.observations("web1")
+    assert known.at < world.now  # that of the rotation
+
+
 def test_a_device_without_endpoints_has_nothing_to_look_at(world):
     world.reroute(endpoints=())
     assert look(world) == []

@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections of the CA's servers that try the short way first, and a listener without TLS beside the main one."""
+"""Connections of the CA's servers that try the short way first."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-
-import uvicorn
 
 from ottr.ca.status.fast import FastPath
 from ottr.ca.status.service import Status
-from ottr.errors import AuthorityError
 
 
 class IdleTimer:
@@ -81,28 +77,3 @@ def add_fast_path(base: type[asyncio.Protocol], status: Status) -> type[asyncio.
                 self._idle = None
 
     return FastProtocol
-
-
-def open_listener(place: tuple[str, int]) -> socket.socket:
-    """Take the address before anything is started. Raises AuthorityError."""
-    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
-    try:
-        return socket.create_server(place, family=family)
-    except OSError as error:
-        raise AuthorityError(
-            f"nothing can listen at {place[0]} port {place[1]}: {error.strerror}",
-            hint="`server.http_listen` in ca.yaml: ports below 1024 need CAP_NET_BIND_SERVICE, or a proxy before this",
-        ) from error
-
-
-async def listen_beside(server: uvicorn.Server, config: uvicorn.Config, listener: socket.socket) -> None:
-    """Let a server that has started listen at another place too, with another application."""
-    loop = asyncio.get_running_loop()
-
-    def connect() -> asyncio.Protocol:
-        made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
-            config=config, server_state=server.server_state, app_state=server.lifespan.state
-        )
-        return made
-
-    server.servers.append(await loop.create_server(connect, sock=listener, backlog=config.backlog))

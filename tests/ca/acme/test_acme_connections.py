@@ -105,6 +105,28 @@ def test_of_two_that_finalize_at_once_one_gets_the_certificate(
         assert len(list(list_certificates(connection, certificate.c.requester == who))) == 3
 
 
+# asyncio drops what its factory refuses, and leaves closing it to the reference count.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_who_connects_and_does_not_begin_TLS_is_bounded_in_number_and_time(served: Authority) -> None:
+    with run_server(served, Patience(headers_s=1.5, connections=3)) as port, ExitStack() as stack:
+
+        def call() -> socket.socket:
+            return stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+
+        silent = [call() for _ in range(3)]
+        assert is_closed(call())  # one too many, while the others may still begin
+        assert all(map(is_closed, silent))
+        Client(cast("AcmeServer", Wire(port))).register()
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Wait until the other side closes it."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
 def test_of_two_that_use_a_nonce_at_once_one_is_heard(connect: Connect) -> None:
     first = connect()
     second = connect(of=first)

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from ottr.ca.authority import Authority
+from ottr.ca.listening import open_listener
 from ottr.ca.model import Certificate, Reason
 from ottr.ca.opening import open_authority
 from ottr.ca.status.answer import Refusal
 from ottr.ca.status.fast import FastPath
-from ottr.ca.status.listening import IdleTimer, add_fast_path, open_listener
+from ottr.ca.status.listening import IdleTimer, add_fast_path
 from ottr.ca.status.transport import encode_path
 from ottr.errors import AuthorityError
 from ottr.lab.network import claim_network
@@ -204,8 +205,8 @@ def test_a_connection_that_is_silent_is_closed() -> None:
 def test_an_address_that_is_taken_is_named_before_anything_is_started(site: Site) -> None:
     port = int(site.url.rpartition(":")[2])
     with pytest.raises(AuthorityError, match=f"nothing can listen at 127.0.0.1 port {port}"):
-        open_listener(("127.0.0.1", port))
-    with open_listener(("127.0.0.1", 0)) as listener:
+        open_listener(("127.0.0.1", port), "server.http_listen")
+    with open_listener(("127.0.0.1", 0), "server.http_listen") as listener:
         assert listener.getsockname()[0] == "127.0.0.1"
 
 
