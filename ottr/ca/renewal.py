@@ -95,8 +95,11 @@ def renew_issuers(authority: Authority) -> tuple[str, ...]:
     return (made.id,)
 
 
-def renew_certificate(authority: Authority, row: Certificate) -> Renewed:
-    """Issue a successor with a new key, which the CA holds. Raises RequestRefused: not ours to renew, or no gain."""
+def renew_certificate(authority: Authority, row: Certificate, lifetime_s: float | None = None) -> Renewed:
+    """Issue a successor with a new key, which the CA holds. Raises RequestRefused: not ours to renew, or no gain.
+
+    It lives for ``lifetime_s``, else for as long as the one before was meant to; never longer than its profile allows.
+    """
     if not row.key_id:
         raise RequestRefused(f"the CA does not hold the key of {row.serial}", hint="its owner asks for a new one")
     if row.status is not Status.VALID or row.replaced_by is not None:
@@ -104,19 +107,35 @@ def renew_certificate(authority: Authority, row: Certificate) -> Renewed:
             f"{row.serial} is {row.status.value}" + (" and replaced already" if row.replaced_by else "")
         )
     leaf, now = parse_row(row), authority.clock()
+    lifetime_s = lifetime_s or _find_lifetime(authority, row)
     key = generate_key(judge_key(leaf.public_key()))
     request = Request(key.public_key(), row.names, leaf.subject)
     with authority.database.write() as connection:
         exposed = connection.execute(sa.select(held_key.c.exposed).where(held_key.c.id == row.key_id)).scalar_one()
         key_id = held_keys.insert_key(connection, key, authority.passphrase, now, exposed=exposed)
-        terms = Terms(row.profile, ANY_NAME, row.requester, key_id=key_id, auto_renew=row.auto_renew)
+        terms = Terms(
+            row.profile,
+            ANY_NAME,
+            row.requester,
+            lifetime_s,
+            key_id=key_id,
+            auto_renew=row.auto_renew,
+        )
         new = authority.sign(connection, authority.issuance.prepare(connection, request, terms, now))
-        if new.not_after <= row.not_after:
+        ends = issuers.get_issuer(connection, new.issuer_id).not_after
+        if new.not_after <= row.not_after and new.not_after == ends:
             raise RequestRefused(f"a successor of {row.serial} would end no later", hint="`ottr ca rollover` first")
         _replace(connection, row, new)
         detail = {"replaces": row.serial}
         record_event(connection, now, AuditEvent("renew", row.requester, new.issuer_id, new.serial, detail))
     return Renewed(row, new, was_expired=row.not_after <= now)
+
+
+def _find_lifetime(authority: Authority, row: Certificate) -> float | None:
+    """Seconds for which a certificate was issued, without what it was dated back; None where its issuer ended it."""
+    if any(one.id == row.issuer_id and one.not_after == row.not_after for one in authority.issuers()):
+        return None
+    return (row.not_after - row.not_before).total_seconds() - authority.settings.backdate_s
 
 
 def _replace(connection: sa.Connection, row: Certificate, new: Certificate) -> None:

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 
 from ottr.ca.authority import Authority
 from ottr.ca.certificates import list_certificates
+from ottr.ca.clients import is_trusted
 from ottr.ca.issuance import Prepared
 from ottr.ca.keys import hash_public_key
-from ottr.ca.model import Certificate, Phase, Status
+from ottr.ca.model import Certificate, Status
 from ottr.ca.renewal import is_due
 from ottr.ca.schema import certificate
 
@@ -19,11 +20,11 @@ from ottr.ca.schema import certificate
 def find_standing(authority: Authority, prepared: Prepared, *, held: bool) -> Certificate | None:
     """The newest valid certificate of the same profile, names and subject; None without one.
 
-    It is of the same key, or, with ``held``, of a key that the CA holds and renews. Its issuer is neither revoked nor
-    retired. It may be due.
+    It is of the same key, or, with ``held``, of a key that the CA holds and renews. Its issuer and all above that are
+    neither revoked nor retired. It may be due.
     """
-    now = authority.clock()
-    usable = {one.id for one in authority.issuers() if one.status is Status.VALID and one.phase is not Phase.RETIRED}
+    now, known = authority.clock(), authority.issuers()
+    usable = {one.id for one in known if is_trusted(one, known, now)}
     c = certificate.c
     which = c.auto_renew & (c.key_id != "") if held else _is_of_key(prepared)
 

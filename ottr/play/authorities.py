@@ -52,11 +52,17 @@ class Authorities:
     def __init__(self) -> None:
         self._opened: dict[tuple[Place, bool], Authority] = {}
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
         self._stack = ExitStack()
 
     def act(self, verb: str, place: Place, asked: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
-        """Do what a task asks for, or, with ``check``, say what would be done. Raises OttrError."""
-        return _VERBS[verb](self._open(place, needs_keys=verb in _NEED_KEYS), asked, check=check)
+        """Do what a task asks for, or, with ``check``, say what would be done. Raises OttrError.
+
+        Two hosts that ask for the same certificate at once get one: the second finds that of the first.
+        """
+        authority = self._open(place, needs_keys=verb in _NEED_KEYS)
+        with self._turn:
+            return _VERBS[verb](authority, asked, check=check)
 
     def close(self) -> None:
         """Close all of them."""

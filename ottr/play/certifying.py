@@ -81,7 +81,7 @@ def _issue(
     if not held:
         return authority.issue(request, terms)
     if standing is not None:
-        return renew_certificate(authority, standing).new
+        return renew_certificate(authority, standing, terms.lifetime_s).new
     return issue_with_key(authority, request.names, request.subject, terms, algorithm=algorithm)
 
 

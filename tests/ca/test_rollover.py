@@ -301,6 +301,25 @@ def test_a_renewal_that_gains_nothing_is_refused(authority: Authority, clock: Mo
         renew_certificate(authority, row)
 
 
+@pytest.mark.parametrize("lifetime_s", [None, 20 * 86400.0])
+def test_a_successor_lives_as_long_as_was_asked_for_and_not_for_all_its_profile_allows(
+    authority: Authority, clock: MovableClock, lifetime_s: float | None
+) -> None:
+    short = replace(KEPT, lifetime_s=30 * 86400.0)
+    row = issue_with_key(authority, parse_names(["a.test"]), build_name(""), short)
+    new = renew_certificate(authority, row, lifetime_s).new
+    assert new.not_after == clock() + timedelta(seconds=lifetime_s or 30 * 86400)
+
+
+def test_what_an_ending_issuer_has_cut_short_gets_its_whole_life_from_the_next_one(
+    authority: Authority, clock: MovableClock
+) -> None:
+    clock.now = authority.active_issuer().not_after - timedelta(days=10)
+    row = keep(authority, "a.test")
+    renew_issuers(authority)
+    assert renew_certificate(authority, row).new.not_after == clock() + timedelta(days=90)
+
+
 def test_a_key_given_out_is_in_the_audit_trail(authority: Authority) -> None:
     row = keep(authority, "a.test")
     key = take_key(authority, row, "somebody")

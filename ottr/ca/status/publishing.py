@@ -66,7 +66,7 @@ def publish(status: Status, folder: Path, responder: str = "") -> Published:
     """
     done = Published()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         with (folder / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _publish_all(status, folder, responder, done)
@@ -177,9 +177,17 @@ def _is_over(file: Path, now: datetime, lifetime_s: float) -> bool:
     return found is None or found.next_update_utc is None or found.next_update_utc <= now
 
 
+def _make_folder(folder: Path) -> None:
+    """With all above it, for the web server to read whatever this process hides otherwise."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+
+
 def _write(file: Path, content: bytes, modified: datetime | None = None) -> None:
     """Replace a file by a whole one. It is public, and not needed after a power cut: the next run makes it again."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(file.parent)
     if modified is None and file.exists() and file.read_bytes() == content:
         return
     fresh = file.with_name(_FRESH + secrets.token_hex(4))

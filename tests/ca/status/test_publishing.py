@@ -63,6 +63,15 @@ def test_everything_is_published(status: Status, authority: Authority, row: Cert
     assert all(file.stat().st_mode & 0o777 == 0o644 for file in www.rglob("*") if file.is_file())
 
 
+def test_the_web_server_can_read_all_of_it_whatever_the_unit_hides(status: Status, tmp_path: Path) -> None:
+    former = os.umask(0o077)
+    try:
+        publish(status, tmp_path / "new" / "tree")
+    finally:
+        os.umask(former)
+    assert all(one.stat().st_mode & 0o055 == 0o055 for one in (tmp_path / "new").rglob("*") if one.is_dir())
+
+
 def test_publishing_again_signs_only_what_has_changed(
     status: Status, authority: Authority, row: Certificate, tmp_path: Path, clock: MovableClock
 ) -> None:
