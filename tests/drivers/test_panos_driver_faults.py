@@ -150,6 +150,7 @@ def test_a_device_that_cannot_say_whether_it_has_a_key_is_believed():
 @pytest.mark.parametrize("operation", ["export", "show jobs all", "import", "set", "commit", "show jobs id"])
 def test_foreign_full_commit_that_takes_our_candidate_along_is_harmless(operation):
     with run_site() as site:
+        site.options["busy_timeout"] = 10  # their commit restarts the web server, and may take its time
         site.simulator.faults.arm("foreign_commit", operation)
         assert site.serves(site.rotate())
 
