@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -76,6 +78,17 @@ class Nginx:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.process.stop()
+
+    def rests(self) -> bool:
+        """Whether no reload is on its way, and one generation of workers is all there is.
+
+        The command for a reload ends when it has sent its signal; the former worker goes on for a moment.
+        """
+        master = Path(f"/proc/{self.process.pid}")
+        pending = re.search(r"^ShdPnd:\s*(\w+)$", (master / "status").read_text(), re.MULTILINE)
+        if pending is None or int(pending[1], 16) & 1 << (signal.SIGHUP - 1):
+            return False
+        return len((master / "task" / master.name / "children").read_text().split()) == 1
 
     def prepare(self) -> None:
         """Write configuration and the first certificate."""

@@ -159,7 +159,11 @@ def begin_anew(host: Host) -> None:
     shutil.rmtree(nginx.fullchain.parent)
     nginx.prepare()
     subprocess.run(nginx.reload_command, check=True)
-    wait_until(lambda: host.fetch_served_pem() == nginx.fullchain.read_text(), "the self-signed certificate is served")
+    # The former worker takes connections until it is told to end, 100 ms after the new one has begun.
+    wait_until(
+        lambda: host.fetch_served_pem() == nginx.fullchain.read_text() and nginx.rests(),
+        "the self-signed certificate is served, by the new worker alone",
+    )
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

@@ -178,12 +178,12 @@ class Host:
                 shutil.rmtree(path)
 
     def _rests(self) -> bool:
-        workers = self._read_workers()
-        if len(workers) != 1 or "shutting down" in workers[0]:
+        if not self._nginx.rests():
             return False
         with suppress(OSError):
             served = ssl.get_server_certificate((self.endpoint.host, self.endpoint.port), timeout=_REST_S)
-            return served.strip() == split_pem(self._nginx.fullchain.read_text())[0].strip()
+            # Asked again: a new worker may have begun since, and the former one may answer the next time.
+            return served.strip() == split_pem(self._nginx.fullchain.read_text())[0].strip() and self._nginx.rests()
         return False
 
     def _read_workers(self) -> list[str]:
