@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from ottr.drivers.f5 import check_options, connect, default_endpoint
 from ottr.drivers.f5.simulator import F5Simulator, Profile, Settings, Unconfirmed, Virtual
 from ottr.errors import (
     AuthenticationFailed,
+    DeviceBusy,
     DeviceRejected,
     DeviceUnreachable,
     HostKeyRefused,
@@ -413,7 +415,8 @@ def test_management_needs_a_shell():
 @pytest.fixture
 def pair():
     settings = Settings(device_group="DG")
-    with F5Simulator(settings=settings) as active, F5Simulator(settings=settings, peer=active) as standby:
+    other = replace(settings, hostname="bigip2.example.com")
+    with F5Simulator(settings=settings) as active, F5Simulator(settings=other, peer=active) as standby:
         yield active, standby
 
 
@@ -470,10 +473,20 @@ def test_a_group_that_is_not_in_sync_before_is_not_touched(pair):
     standby.foreign_change()
     site = Site(active, options={"device_group": "DG"})
     with site.open() as driver:
-        assert "not in sync" in driver.check()[0]
-        with pytest.raises(UnsupportedDevice, match="not in sync"):
+        with pytest.raises(DeviceBusy, match="another unit has changes"):
+            driver.check()
+        with pytest.raises(DeviceBusy, match="another unit has changes"):
             driver.create_csr(make_request())
     assert "POST tm/cm" not in site.requests()
+
+
+def test_a_key_that_waits_for_its_certificate_is_in_no_other_rotations_way(pair):
+    """Made on the active unit, not synchronized yet: no change of anybody else's could be lost."""
+    site = Site(pair[0], options={"device_group": "DG"})
+    with site.open() as driver:
+        driver.create_csr(make_request("ottr-abcd-1"))
+        assert driver.check() == ()
+        driver.create_csr(make_request("ottr-abcd-2"))
 
 
 def test_management_certificates_are_each_unit_s_own(pair):

@@ -151,4 +151,5 @@ class TrafficDevice:
             obstacle = self._profiles.find_obstacle()
         except UnsupportedDevice as error:
             obstacle = str(error)
-        return (*((obstacle,) if obstacle else ()), *self._group.find_obstacles())
+        self._group.check_ready()
+        return (obstacle,) if obstacle else ()

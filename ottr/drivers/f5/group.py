@@ -25,16 +25,11 @@ class Group:
         self._patience = patience
         self._group = options.device_group
 
-    def find_obstacles(self) -> tuple[str, ...]:
-        """What stands in the way of a change on this unit, a sentence each. Raises NotActive."""
-        self._check_active()
-        status, details = self._client.fetch_sync_status()
-        if self._group and status.lower() not in _SETTLED:
-            return (f"its device group is not in sync ({_join(status, details)}), and a sync could undo changes",)
-        return ()
-
     def check_ready(self) -> None:
-        """Raise NotActive unless this unit's configuration counts, DeviceBusy where the other one has changes too."""
+        """Raise NotActive unless this unit's configuration counts, DeviceBusy where the other one has changes too.
+
+        Changes of this unit alone, such as the key of another rotation, stand in nobody's way.
+        """
         self._check_active()
         if self._group:
             self._check_others(*self._client.fetch_sync_status())
