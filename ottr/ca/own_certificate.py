@@ -58,10 +58,14 @@ class OwnCertificate:
         pem = b"".join(one.public_bytes(Encoding.PEM) for one in chain)
         secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         if self._loop is None:
-            _load_chain(self.context, secret + pem)
+            self._use(row, secret + pem)
         else:
             with suppress(RuntimeError):  # the loop has ended, and the server with it
-                self._loop.call_soon_threadsafe(_load_chain, self.context, secret + pem)
+                self._loop.call_soon_threadsafe(self._use, row, secret + pem)
+
+    def _use(self, row: Certificate, pem: bytes) -> None:
+        """What could not be loaded (no more open files, say) is not this server's: the next look makes another."""
+        _load_chain(self.context, pem)
         self._row = row
 
     def _is_good(self, row: Certificate) -> bool:

@@ -7,8 +7,8 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,8 @@ class Play:
         self._redactor = redactor
         self._stop = Stop()
         self._verbs = Verbs(self._app, self._stop)
+        self._authorities: Authorities | None = None
+        self._opening = threading.Lock()
 
     def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer one host, an error too."""
@@ -60,13 +62,16 @@ class Play:
 
         place = parse_place(request["ca"])
         self._redactor.learn(place)
-        return self._authorities.act(request["verb"], place, request["asked"], check=bool(request["check"]))
+        return self._find_authorities().act(request["verb"], place, request["asked"], check=bool(request["check"]))
 
-    @cached_property
-    def _authorities(self) -> Authorities:
+    def _find_authorities(self) -> Authorities:
+        """One for all hosts, which ask side by side."""
         from ottr.play.authorities import Authorities
 
-        return Authorities()
+        with self._opening:
+            if self._authorities is None:
+                self._authorities = Authorities()
+            return self._authorities
 
     def stop(self) -> None:
         """Begin no more devices."""
@@ -75,7 +80,7 @@ class Play:
     def close(self) -> None:
         """The last word of the play."""
         self._verbs.close()
-        if "_authorities" in self.__dict__:
+        if self._authorities is not None:
             self._authorities.close()
         self._app.close()
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import socket
@@ -28,6 +29,7 @@ from ottr.ca.keyed import issue_with_key, take_key
 from ottr.ca.model import Reason
 from ottr.ca.names import parse_names
 from ottr.ca.opening import open_authority
+from ottr.ca.own_certificate import OwnCertificate
 from ottr.ca.rollover import start_rollover
 from ottr.ca.schema import certificate
 from ottr.errors import AuthorityError
@@ -288,6 +290,33 @@ def test_a_renewal_of_its_own_certificate_that_fails_is_tried_again(
         assert shake_hands(port) == second
         clock.move(days=1)
         wait_for(lambda: shake_hands(port) != second)
+
+
+class Loop:
+    """Runs what it is given, or loses it."""
+
+    def __init__(self, *, works: bool) -> None:
+        self.works = works
+        self.ran = 0
+
+    def call_soon_threadsafe(self, work: Callable[..., None], *given: object) -> None:
+        if self.works:
+            work(*given)
+            self.ran += 1
+
+
+def test_a_certificate_that_could_not_be_loaded_is_not_taken_for_the_servers(
+    authority: Authority, clock: MovableClock
+) -> None:
+    own = OwnCertificate(authority, ("ca.example.test",))
+    lossy, good = Loop(works=False), Loop(works=True)
+    clock.move(days=4)
+    own.follow(cast("asyncio.AbstractEventLoop", lossy))
+    own.renew()
+    own.follow(cast("asyncio.AbstractEventLoop", good))
+    own.renew()
+    own.renew()
+    assert good.ran == 1
 
 
 def test_its_own_certificate_has_a_key_its_profile_certifies(folder: Path) -> None:
