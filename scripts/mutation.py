@@ -1,43 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changes the CA's code in one place at a time and runs the tests: ``scripts/mutation.py [--most N] [PART]...``.
 
-A change that no test notices is a survivor; docs/mutation.md explains those that may survive. The files themselves
-are never touched: each run is a process of its own that is given the changed source in memory. What is slow or needs
-programs of others is not run, so the whole suite notices more than this.
+A change that no test notices is a survivor; docs/mutation.md explains those that may survive. The files themselves are
+never touched. The tests run once with their coverage; then this process loads them all, and each change has a child of
+it that changes the code in memory and runs only the tests that have run that line, the quickest first, until one fails.
+What is slow or needs programs of others is not run, so the whole suite notices more than this.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import copy
-import importlib
+import gc
 import importlib.abc
 import importlib.util
+import json
 import os
 import random
 import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
+
+import coverage
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-_TIMEOUT_S = 600
-_CORE = [f"tests/ca/test_{name}.py" for name in ("names", "lint", "issuance", "settings", "revocation", "rollover")]
+_MOST_CPU_S, _MOST_S = 120, 300
+_CORE = [
+    f"tests/ca/test_{name}.py"
+    for name in ("names", "lint", "issuance", "settings", "revocation", "rollover", "transfer", "standing", "pkilint")
+]
 _ACME = [
     f"tests/ca/acme/test_acme_{name}.py"
-    for name in ("orders", "meanwhile", "accounts", "renewal_and_revocation", "validation")
+    for name in ("orders", "meanwhile", "accounts", "renewal_and_revocation", "validation", "requests", "settings")
 ]
 PARTS = {
-    "issuance": (["ottr/ca/issuance.py", "ottr/ca/template.py"], _CORE[2:] + _CORE[:2]),
+    "issuance": (["ottr/ca/issuance.py", "ottr/ca/template.py"], _CORE),
     "policy": (["ottr/ca/names.py", "ottr/ca/profiles.py", "ottr/ca/lint.py"], _CORE),
     "acme": ([f"ottr/ca/acme/{name}.py" for name in ("orders", "finalize", "authorizations", "accounts")], _ACME),
 }
+_BROKEN = (70, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
+_QUIET = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+
+# What is changed
+
 _COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -51,16 +64,33 @@ _COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.NotIn: ast.In,
 }
 _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add}
+_Scope = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change."""
+    """One change: of the node at a place of the tree, the one with that number."""
 
     path: str
     line: int
     what: str
-    source: str
+    place: int
+    number: int
+    """-1: none."""
+    lines: range
+    """Of the statement."""
+    is_inside: bool
+    """Of a function: else it is run when the module is loaded."""
+
+    def compile(self) -> CodeType:
+        """The changed module."""
+        tree = ast.parse((ROOT / self.path).read_text())
+        node = next(one for at, one in enumerate(ast.walk(tree)) if at == self.place)
+        for number, (_, other) in enumerate(_changes(node)):
+            if number == self.number:
+                node.__class__ = other.__class__
+                node.__dict__.update({name: getattr(other, name) for name in other._fields})
+        return compile(ast.fix_missing_locations(tree), str(ROOT / self.path), "exec", dont_inherit=True)
 
 
 def list_mutants(path: str) -> Iterator[Mutant]:
@@ -68,21 +98,35 @@ def list_mutants(path: str) -> Iterator[Mutant]:
     tree = ast.parse((ROOT / path).read_text())
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     declared = {id(part) for one in classes for decorator in one.decorator_list for part in ast.walk(decorator)}
+    homes = dict(_find_homes(tree, tree, is_inside=False))
     for place, node in enumerate(ast.walk(tree)):
-        if id(node) in declared:  # frozen, slots: for the reader and mypy
+        if id(node) in declared or id(node) not in homes:  # frozen, slots: for the reader and mypy
             continue
+        lines, is_inside = homes[id(node)]
         for number, (what, _) in enumerate(_changes(node)):
-            changed = copy.deepcopy(tree)
-            twin = next(one for at, one in enumerate(ast.walk(changed)) if at == place)
-            _replace(twin, list(_changes(twin))[number][1])
-            source = ast.unparse(ast.fix_missing_locations(changed))
-            yield Mutant(path, getattr(node, "lineno", 0), what, source)
+            yield Mutant(path, getattr(node, "lineno", 0), what, place, number, lines, is_inside)
+
+
+def _find_homes(node: ast.AST, home: ast.AST, *, is_inside: bool) -> Iterator[tuple[int, tuple[range, bool]]]:
+    """Of every node: the lines of the statement it is in (of compound ones, their head), and is it in a function."""
+    for name, content in ast.iter_fields(node):
+        for child in content if isinstance(content, list) else [content]:
+            if isinstance(child, ast.AST):
+                inside = is_inside or (isinstance(node, _Scope) and name == "body")
+                where = child if isinstance(child, ast.stmt) else home
+                yield id(child), (_span(where), inside)
+                yield from _find_homes(child, where, is_inside=inside)
+
+
+def _span(home: ast.AST) -> range:
+    first, last = getattr(home, "lineno", 1), getattr(home, "end_lineno", 1)
+    body = getattr(home, "body", None)
+    return range(first, max(first + 1, body[0].lineno) if isinstance(body, list) and body else last + 1)
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     if isinstance(node, ast.Compare) and type(node.ops[0]) in _COMPARE:
-        other = copy.copy(node)
-        other.ops = [_COMPARE[type(node.ops[0])](), *node.ops[1:]]
+        other = ast.Compare(node.left, [_COMPARE[type(node.ops[0])](), *node.ops[1:]], node.comparators)
         yield f"{ast.unparse(node)} -> {ast.unparse(other)}", other
     elif isinstance(node, ast.BoolOp):
         swapped = ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
@@ -100,18 +144,79 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         yield f"{node.value} -> {node.value + 1}", ast.Constant(node.value + 1)
 
 
-def _replace(node: ast.AST, other: ast.AST) -> None:
-    """Let a node of a tree become another one."""
-    node.__class__ = other.__class__
-    node.__dict__.update({name: getattr(other, name) for name in other._fields})
+# Which tests have run it
+
+
+@dataclass(slots=True)
+class Measured:
+    """What each test has run, and how long that took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    contexts: Mapping[str, Mapping[int, Sequence[str]]] = field(default_factory=dict)
+
+    def choose(self, mutant: Mutant, candidates: set[str]) -> list[str]:
+        """Tests that have run the lines, then what else might notice; the quickest first.
+
+        What is shared by tests is said to be the first one's, and what runs when a module is loaded nobody's.
+        """
+        known = self.contexts.get(mutant.path, {})
+        said = {context for line in mutant.lines for context in known.get(line, ())}
+        own = {context.rpartition("|")[0] for context in said} & candidates
+        if mutant.is_inside and "" not in said and not any(context.endswith("|setup") for context in said):
+            return self.sort(own)
+        everywhere = {context.rpartition("|")[0] for contexts in known.values() for context in contexts} & candidates
+        return [*self.sort(own), *self.sort(everywhere - own)]
+
+    def sort(self, tests: Iterable[str]) -> list[str]:
+        """The quickest first."""
+        return sorted(tests, key=lambda one: (self.seconds[one], one))
+
+
+class _Timing:
+    """A plugin that writes down how long every test took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.began = 0.0
+
+    def pytest_runtest_setup(self) -> None:
+        self.began = time.process_time()
+
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        self.seconds[item.nodeid] = time.process_time() - self.began
+
+
+def measure(tests: Sequence[str], packages: Sequence[str], folder: Path) -> Measured:
+    """Run the tests once, in a child, unless it is in the folder. Raises SystemExit when one of them fails."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "seconds.json"
+
+    def run() -> int:
+        os.environ["COVERAGE_FILE"] = str(folder / "coverage")
+        timing, what = _Timing(), [f"--cov={one}" for one in packages]
+        status = pytest.main([*_QUIET, *what, "--cov-context=test", "--cov-report=", *tests], plugins=[timing])
+        file.write_text(json.dumps(timing.seconds))
+        return status
+
+    if not file.exists() and _wait(_fork(run, quiet=False)) != 0:
+        file.unlink(missing_ok=True)
+        raise SystemExit("the tests fail without any change")
+    data = coverage.CoverageData(str(folder / "coverage"))
+    data.read()
+    lines = {str(Path(one).relative_to(ROOT)): data.contexts_by_lineno(one) for one in data.measured_files()}
+    return Measured(json.loads(file.read_text()), lines)
+
+
+# One change
 
 
 class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds the one module that is changed."""
 
-    def __init__(self, mutant: Mutant) -> None:
-        self._mutant = mutant
-        self._name = mutant.path.removesuffix(".py").replace("/", ".")
+    def __init__(self, path: str, code: CodeType) -> None:
+        self._name = path.removesuffix(".py").replace("/", ".")
+        self._path = path
+        self._code = code
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
         """Ours, or nobody's."""
@@ -119,32 +224,148 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.util.spec_from_loader(fullname, self) if fullname == self._name else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the changed source."""
-        exec(compile(self._mutant.source, self._mutant.path, "exec"), module.__dict__)  # noqa: S102
+        """Run the changed code."""
+        module.__file__ = str(ROOT / self._path)
+        exec(self._code, module.__dict__)  # noqa: S102
 
 
-def survives(mutant: Mutant, tests: Sequence[str]) -> bool:
-    """Run the tests on a change, in a child; what never ends is noticed too."""
-    child = os.fork()
-    if child == 0:
-        _run(mutant, tests)
-    _, status = os.waitpid(child, 0)
-    return status == 0
+def _apply(mutant: Mutant, functions: Sequence[FunctionType]) -> None:
+    """Give the functions that are loaded the changed code; what was run at loading is loaded anew, with its users."""
+    code = mutant.compile()
+    if mutant.is_inside and _swap(code, functions):
+        return
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("ottr", "tests")]:
+        del sys.modules[name]
+    sys.meta_path.insert(0, Changed(mutant.path, code))
 
 
-def _run(mutant: Mutant, tests: Sequence[str]) -> None:
-    signal.alarm(_TIMEOUT_S)
-    resource.setrlimit(resource.RLIMIT_CPU, (_TIMEOUT_S, _TIMEOUT_S))
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
-    sys.meta_path.insert(0, Changed(mutant))
-    import pytest
+def _swap(code: CodeType, functions: Sequence[FunctionType]) -> bool:
+    """False where it cannot be: a function that now closes over something else."""
+    fresh = {(one.co_qualname, one.co_firstlineno): one for one in _list_codes(code)}
+    try:
+        for function in functions:
+            known = function.__code__
+            if known.co_filename == code.co_filename:
+                function.__code__ = fresh[known.co_qualname, known.co_firstlineno]
+    except ValueError:
+        return False
+    return True
 
+
+def _list_codes(code: CodeType) -> Iterator[CodeType]:
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            yield one
+            yield from _list_codes(one)
+
+
+class _Choice:
+    """A plugin that runs these tests only, in this order."""
+
+    def __init__(self, wanted: Sequence[str]) -> None:
+        self._wanted = wanted
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        found = {item.nodeid: item for item in items}
+        items[:] = [found[one] for one in self._wanted if one in found]
+
+
+def _test(mutant: Mutant, functions: Sequence[FunctionType], tests: Sequence[str]) -> int:
+    """0: nobody noticed."""
+    signal.alarm(_MOST_S)
+    resource.setrlimit(resource.RLIMIT_CPU, (_MOST_CPU_S, _MOST_CPU_S))
+    _apply(mutant, functions)
+    files = sorted({one.partition("::")[0] for one in tests})
     with tempfile.TemporaryDirectory() as folder:
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--basetemp", folder]
-        status = pytest.main([*options, *tests])
-    os._exit(int(status))
+        return pytest.main([*_QUIET, "-x", "--basetemp", folder, *files], plugins=[_Choice(tests)])
+
+
+def _fork(work: Callable[[], int], *, quiet: bool) -> int:
+    """A child that does this and ends with its status."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return child
+    if quiet:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.dup2(nothing, 2)
+    status = 70
+    try:
+        status = int(work())
+    finally:
+        os._exit(status)
+
+
+def _wait(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+# All of them
+
+
+@dataclass(slots=True)
+class Run:
+    """What is needed to try changes, and what became of them."""
+
+    measured: Measured
+    functions: Sequence[FunctionType]
+    jobs: int
+    candidates: set[str]
+    running: dict[int, Mutant] = field(default_factory=dict)
+    survivors: int = 0
+    unended: int = 0
+    """Noticed because the tests did not end."""
+
+    def check_unchanged(self, path: str) -> None:
+        """Raises SystemExit when tests fail without a change, all of it loaded anew."""
+        tests = self.measured.sort(self.candidates)
+        nothing = Mutant(path, 0, "", 0, -1, range(0), is_inside=False)
+        if _wait(_fork(lambda: _test(nothing, self.functions, tests), quiet=True)) != 0:
+            raise SystemExit(f"{path}: the tests fail without any change")
+
+    def try_all(self, mutants: Iterable[Mutant]) -> None:
+        """Each in a child, some side by side."""
+        for mutant in mutants:
+            if len(self.running) == self.jobs:
+                self._collect()
+            self._start(mutant)
+        while self.running:
+            self._collect()
+
+    def _start(self, mutant: Mutant) -> None:
+        tests = self.measured.choose(mutant, self.candidates)
+        self.running[_fork(lambda: _test(mutant, self.functions, tests), quiet=True)] = mutant
+
+    def _collect(self) -> None:
+        child, status = os.wait()
+        mutant, code = self.running.pop(child), os.waitstatus_to_exitcode(status)
+        if code in _BROKEN:
+            raise SystemExit(f"{mutant.path}:{mutant.line}: {mutant.what}: the run itself failed ({code})")
+        self.unended += code < 0
+        if code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            self.survivors += 1
+            print(f"{mutant.path}:{mutant.line}: {mutant.what}", flush=True)
+
+
+def _load(tests: Sequence[str]) -> list[FunctionType]:
+    """Load all that tests need, once for all children; return the functions of Ottr."""
+    if pytest.main([*_QUIET, "--collect-only", "-qq", *tests]) != 0:
+        raise SystemExit("the tests cannot be loaded")
+    gc.collect()
+    home = str(ROOT / "ottr")
+    found = [one for one in gc.get_objects() if isinstance(one, FunctionType)]
+    gc.freeze()
+    return [one for one in found if one.__code__.co_filename.startswith(home)]
+
+
+def _select(path: Sequence[str], most: int, seed: int) -> list[Mutant]:
+    mutants = [mutant for one in path for mutant in list_mutants(one)]
+    if not most or most >= len(mutants):
+        return mutants
+    chosen = random.Random(seed).sample(mutants, most)  # noqa: S311 not a secret
+    return sorted(chosen, key=lambda one: (one.path, one.line))
 
 
 def main() -> int:
@@ -153,32 +374,28 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--most", type=int, default=0, help="of each part, chosen by chance; 0: all")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--measured", type=Path, help="folder that keeps the coverage for the next run")
     given = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     os.nice(10)
-
-    for name in ("cryptography.x509", "sqlalchemy", "uvicorn"):
-        importlib.import_module(name)  # once, for all children
     survivors = 0
-    for part in given.parts:
-        paths, tests = PARTS[part]
-        mutants = [mutant for path in paths for mutant in list_mutants(path)]
-        if given.most and given.most < len(mutants):
-            mutants = sorted(
-                random.Random(given.seed).sample(mutants, given.most),  # noqa: S311 not a secret
-                key=lambda one: (one.path, one.line),
-            )
-        unchanged = Mutant(paths[0], 0, "", (ROOT / paths[0]).read_text())
-        if not survives(unchanged, tests):
-            raise SystemExit(f"{part}: the tests fail without any change")
-        found = 0
-        for mutant in mutants:
-            if survives(mutant, tests):
-                found += 1
-                print(f"{mutant.path}:{mutant.line}: {mutant.what}", flush=True)
-        print(f"{part}: {len(mutants)} changes, {found} survived", flush=True)
-        survivors += found
+    with tempfile.TemporaryDirectory() as folder:
+        tests = sorted({test for part in given.parts for test in PARTS[part][1]})
+        packages = [path.removesuffix(".py").replace("/", ".") for part in given.parts for path in PARTS[part][0]]
+        measured = measure(tests, packages, (given.measured or Path(folder)) / "-".join(given.parts))
+        functions = _load(tests)
+        for part in given.parts:
+            paths, files = PARTS[part]
+            candidates = {one for one in measured.seconds if one.partition("::")[0] in files}
+            mutants, run = _select(paths, given.most, given.seed), Run(measured, functions, given.jobs, candidates)
+            run.check_unchanged(paths[0])
+            run.try_all(mutants)
+            print(f"{part}: {len(mutants)} changes, {run.survivors} survived, {run.unended} did not end", flush=True)
+            survivors += run.survivors
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"{used.ru_utime + used.ru_stime:.0f} s of CPU", flush=True)
     return 1 if survivors else 0
 
 

@@ -73,4 +73,4 @@ def open_keyring(settings: CaSettings, passphrase: Passphrase) -> Keyring:
         return FileKeyring(settings.keys_folder, passphrase)
     from ottr.ca.pkcs11 import TokenKeyring
 
-    return TokenKeyring(settings.token.module, settings.token.token, passphrase.reveal().decode())
+    return TokenKeyring(settings.token.module, settings.token.token, passphrase)

@@ -65,7 +65,7 @@ class OwnCertificate:
 
     def _use(self, row: Certificate, pem: bytes) -> None:
         """What could not be loaded (no more open files, say) is not this server's: the next look makes another."""
-        _load_chain(self.context, pem)
+        load_chain(self.context, pem)
         self._row = row
 
     def _is_good(self, row: Certificate) -> bool:
@@ -84,12 +84,15 @@ class OwnCertificate:
         return next(kind for kind in KeyAlgorithm if kind in kinds)
 
 
-def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
-    """From memory that has a file's name, so that no disk ever has the key, even when the process dies here."""
+def load_chain(context: ssl.SSLContext, pem: bytes) -> None:
+    """Load a key and a chain from memory that has a file's name, so that no disk has the key, even after a crash.
+
+    Nobody is asked for the password of an encrypted key. Raises OSError, ssl.SSLError.
+    """
     descriptor = os.memfd_create("ottr-ca")
     try:
         with os.fdopen(descriptor, "wb", closefd=False) as file:
             file.write(pem)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
     finally:
         os.close(descriptor)

@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
-from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
+from pkcs11.exceptions import PinIncorrect, PKCS11Error, UserAlreadyLoggedIn
 from pkcs11.util.ec import encode_ec_public_key, encode_ecdsa_signature, encode_named_curve_parameters
 from pkcs11.util.rsa import encode_rsa_public_key
 
+from ottr.ca.envelope import Passphrase
 from ottr.ca.keys import PrivateKey, is_rsa
 from ottr.ca.model import KeyAlgorithm
 from ottr.ca.signer import Signer, build_signer
@@ -35,18 +36,19 @@ _RSA_MECHANISMS = {
 
 
 class TokenKeyring:
-    """Keys in one token, found by label; one session, one operation at a time."""
+    """Keys in one token, found by label; one session, one operation at a time.
 
-    def __init__(self, module: Path, token: str, pin: str) -> None:
+    The token is opened, and its PIN needed, when a key is needed first. Raises KeyUnavailable then.
+    """
+
+    def __init__(self, module: Path, token: str, passphrase: Passphrase) -> None:
+        self._module = module
+        self._token = token
+        self._passphrase = passphrase
         self._lock = threading.Lock()
         self._loaded: dict[str, Signer] = {}
-        try:
-            self._session: Any = _open_session(pkcs11.lib(str(module)).get_token(token_label=token), pin)
-        except (PKCS11Error, RuntimeError) as error:
-            raise KeyUnavailable(
-                f"the token {token!r} of {module} cannot be opened: {_describe(error)}",
-                hint="check module and label in ca.yaml; the passphrase is the token's PIN",
-            ) from error
+        self._session: Any = None
+        self._refused: PKCS11Error | None = None
 
     def create(self, key_id: str, algorithm: KeyAlgorithm) -> Signer:
         """Make a key in the token, which will not give it out."""
@@ -76,27 +78,53 @@ class TokenKeyring:
 
     def close(self) -> None:
         """Log out."""
-        self._session.close()
+        if self._session is not None:
+            self._session.close()
+
+    def _log_in(self) -> Any:
+        """The session. A PIN that was wrong is not tried again: the token counts, and locks itself."""
+        if self._session is None:
+            pin = _read_pin(self._passphrase)
+            try:
+                if self._refused is not None:
+                    raise self._refused
+                self._session = _open_session(pkcs11.lib(str(self._module)).get_token(token_label=self._token), pin)
+            except (PKCS11Error, RuntimeError) as error:
+                self._refused = error if isinstance(error, PinIncorrect) else None
+                raise KeyUnavailable(
+                    f"the token {self._token!r} of {self._module} cannot be opened: {_describe(error)}",
+                    hint="check module and label in ca.yaml; the passphrase is the token's PIN",
+                ) from error
+        return self._session
 
     def _generate(self, key_id: str, algorithm: KeyAlgorithm) -> None:
         stays = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.SIGN: True}
         named = {"id": key_id.encode(), "label": key_id, "store": True, "private_template": stays}
+        session = self._log_in()
         if is_rsa(algorithm):
-            self._session.generate_keypair(KeyType.RSA, _BITS[algorithm], **named)
+            session.generate_keypair(KeyType.RSA, _BITS[algorithm], **named)
             return
         curve = {Attribute.EC_PARAMS: encode_named_curve_parameters(_CURVES[algorithm])}
-        parameters = self._session.create_domain_parameters(KeyType.EC, curve, local=True)
+        parameters = session.create_domain_parameters(KeyType.EC, curve, local=True)
         parameters.generate_keypair(**named)
 
     def _find(self, key_id: str) -> Signer:
-        private = self._session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=key_id)
-        public = self._session.get_key(object_class=ObjectClass.PUBLIC_KEY, label=key_id)
+        session = self._log_in()
+        private = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=key_id)
+        public = session.get_key(object_class=ObjectClass.PUBLIC_KEY, label=key_id)
         token_key = _TokenKey(private, self._lock)
         if public.key_type == KeyType.RSA:
             rsa_key = load_der_public_key(encode_rsa_public_key(public))
             return build_signer(TokenRsaKey(token_key, rsa_key))  # type: ignore[arg-type]  # RSA, as just asked
         ec_key = load_der_public_key(encode_ec_public_key(public))
         return build_signer(TokenEcKey(token_key, ec_key))  # type: ignore[arg-type]  # EC, as just asked
+
+
+def _read_pin(passphrase: Passphrase) -> str:
+    try:
+        return passphrase.reveal().decode()
+    except UnicodeDecodeError as error:
+        raise KeyUnavailable("the passphrase is the token's PIN, and that is text in UTF-8") from error
 
 
 def _open_session(token: Any, pin: str) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from ottr.ca.downloads import build_trust_routes
 from ottr.ca.est.routes import open_est_routes
 from ottr.ca.est.settings import read_est_settings
 from ottr.ca.fields import Fields
+from ottr.ca.given_certificate import GivenCertificate
 from ottr.ca.jwks import build_jwks_route
 from ottr.ca.listening import Server, open_door
 from ottr.ca.own_certificate import OwnCertificate
@@ -181,15 +183,9 @@ def _open_tls(
     if settings.plain:
         return None, lambda _: None
     if settings.certificate:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(settings.certificate, settings.key)
-        except (OSError, ssl.SSLError) as error:
-            raise AuthorityError(
-                f"the server's certificate {settings.certificate} with key {settings.key} cannot be used: {error}",
-                hint="`server.certificate` and `server.key` in ca.yaml are PEM files that belong together",
-            ) from error
-        return context, lambda _: None
+        given = GivenCertificate(Path(settings.certificate), Path(settings.key))
+        _repeat(given.renew, "the server goes on with the certificate it has", stack)
+        return given.context, given.follow
     names = settings.names or (urlsplit(acme_url).hostname or settings.host,)
     own = OwnCertificate(authority, names)
     _repeat(own.renew, "the server's own certificate cannot be renewed now", stack)

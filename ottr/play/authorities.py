@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -17,7 +16,6 @@ from ottr.ca.authority import Authority
 from ottr.ca.envelope import Passphrase
 from ottr.ca.opening import open_authority
 from ottr.ca.passphrase import find_passphrase
-from ottr.errors import KeyUnavailable
 from ottr.model import Secret
 from ottr.play.certifying import certify
 from ottr.play.revoking import revoke
@@ -87,12 +85,13 @@ def parse_place(asked: Mapping[str, Any]) -> Place:
 
 
 def _find_passphrase(place: Place, *, needs_keys: bool) -> Passphrase:
-    """What was handed over, or from where the command takes it. Nobody is asked: nobody sits there."""
+    """What was handed over, or from where the command takes it. Nobody is asked: nobody sits there.
+
+    Who needs no keys can do without; what needs one all the same raises KeyUnavailable then.
+    """
     if place.passphrase is not None:
         return Passphrase(place.passphrase.reveal().encode())
-    try:
-        return Passphrase(find_passphrase(place.passphrase_file, os.environ, None))
-    except KeyUnavailable:
-        if needs_keys or place.passphrase_file is not None:
-            raise
-        return Passphrase(secrets.token_bytes(16))  # opens nothing, and nothing is to be opened
+    passphrase = Passphrase(lambda: find_passphrase(place.passphrase_file, os.environ, None))
+    if needs_keys or place.passphrase_file is not None:
+        passphrase.reveal()
+    return passphrase

@@ -65,7 +65,7 @@ def newest(typed: Typed) -> str:
     return str(typed.json("list")["certificates"][0]["serial"])
 
 
-def test_a_CA_is_made_and_what_it_issues_verifies(typed: Typed, tmp_path: Path) -> None:
+def test_IO_01_IO_02_a_CA_is_made_and_what_it_issues_verifies(typed: Typed, tmp_path: Path) -> None:
     place = ("--dir", tmp_path / "new")
     said = typed("init", *place, "--organization", "Example", "--base-url", "http://pki.test", "--key-type", "ec384")
     assert "root-1" in said

@@ -182,17 +182,19 @@ def test_OT_17_every_serial_that_is_signed_is_recorded(authority: Authority) -> 
     row = authority.issue(build_request("www.example.test"), SERVER)
     found = authority.find(row.issuer_id, format(parse_row(row).serial_number, "x"))
     assert found == row
-    assert row.status is Status.VALID
+    assert (row.status, row.auto_renew) == (Status.VALID, False)
     assert authority.find(row.issuer_id, "abc") is None
 
 
 def test_OT_53_JL_01_addresses_are_those_of_the_issuer(authority: Authority, tmp_path: Path) -> None:
     leaf = issue(authority, build_request("www.example.test"))
-    access = {one.access_method: one.access_location.value for one in read(leaf, x509.AuthorityInformationAccess).value}
-    assert access == {
-        AuthorityInformationAccessOID.OCSP: "http://pki.example.test/ocsp",
-        AuthorityInformationAccessOID.CA_ISSUERS: "http://pki.example.test/ca/intermediate-1.der",
-    }
+    access = [
+        (one.access_method, one.access_location.value) for one in read(leaf, x509.AuthorityInformationAccess).value
+    ]
+    assert access == [
+        (AuthorityInformationAccessOID.OCSP, "http://pki.example.test/ocsp"),
+        (AuthorityInformationAccessOID.CA_ISSUERS, "http://pki.example.test/ca/intermediate-1.der"),
+    ]
     point = read(leaf, x509.CRLDistributionPoints).value[0]
     assert point.full_name[0].value == "http://pki.example.test/crl/intermediate-1.crl"
     said = run_openssl("x509", "-ocsp_uri", "-noout", "-in", write_pem(tmp_path / "leaf.pem", leaf))
@@ -216,7 +218,8 @@ def test_short_lived_certificates_can_say_that_there_is_no_revocation(folder: Pa
             connection, short.prepare(connection, build_request("www.example.test"), terms, authority.clock())
         )
     leaf = parse_row(row)
-    assert leaf.extensions.get_extension_for_oid(x509.ObjectIdentifier("2.5.29.56")).value.public_bytes() == b"\x05\x00"
+    said = leaf.extensions.get_extension_for_oid(x509.ObjectIdentifier("2.5.29.56"))
+    assert (said.value.public_bytes(), said.critical) == (b"\x05\x00", False)  # RFC 9608 section 3
     assert not has(leaf, x509.CRLDistributionPoints)
 
 
@@ -250,6 +253,13 @@ def test_a_servers_common_name_counts_as_a_name(authority: Authority) -> None:
 def test_a_servers_common_name_that_is_no_host_is_dropped(authority: Authority) -> None:
     request = replace(build_request("www.example.test"), subject=build_name("My web server"))
     assert issue(authority, request).subject == build_name("www.example.test")
+
+
+def test_the_longest_common_name_there_is(authority: Authority) -> None:
+    name = f"{'a' * 51}.example.test"
+    assert len(name) == 64
+    assert issue(authority, build_request(name)).subject == build_name(name)
+    assert issue(authority, build_request(common_name="a" * 64), CLIENT).subject == build_name("a" * 64)
 
 
 @pytest.mark.filterwarnings("ignore:Attribute's length")
@@ -291,7 +301,7 @@ def test_a_server_has_no_mail_address(authority: Authority) -> None:
 @pytest.mark.parametrize("text", ["admin\0.example.test", "a\nb", "a\u202eb", "a\x7f"])
 def test_a_subject_that_cannot_be_printed_is_refused(authority: Authority, text: str) -> None:
     request = Request(generate_key(KeyAlgorithm.EC256).public_key(), subject=build_name(text))
-    with pytest.raises(RequestRefused, match="cannot be printed"):
+    with pytest.raises(RequestRefused, match=r"^the subject has characters that cannot be printed"):
         issue(authority, request, CLIENT)
     subject = x509.Name.from_rfc4514_string("CN=alice,O=Example")
     unit = x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, text)
@@ -312,6 +322,13 @@ def test_a_life_that_is_none_is_refused(authority: Authority, lifetime_s: float)
         issue(authority, build_request("www.example.test"), replace(SERVER, lifetime_s=lifetime_s))
 
 
+def test_the_shortest_life_there_is(authority: Authority, clock: MovableClock) -> None:
+    shortest = issue(authority, build_request("www.example.test"), replace(SERVER, lifetime_s=60.0))
+    assert shortest.not_valid_after_utc == clock.now + timedelta(seconds=60)
+    clock.now = authority.active_issuer().not_after - timedelta(seconds=60)
+    assert issue(authority, build_request("www.example.test")).not_valid_after_utc == clock.now + timedelta(seconds=60)
+
+
 @pytest.mark.parametrize("general_name", [b"\xa3\x00", b"\xa5\x00"], ids=["x400Address", "ediPartyName"])
 def test_a_name_of_a_kind_nobody_has_is_refused(general_name: bytes) -> None:
     san = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x02" + general_name)
@@ -325,7 +342,7 @@ def test_internal_profiles_cannot_be_asked_for(authority: Authority, profile: st
         issue(authority, build_request("www.example.test"), replace(SERVER, profile=profile))
 
 
-def test_a_sub_CA_is_signed_by_the_root_with_its_own_constraints(authority: Authority) -> None:
+def test_OT_12_JL_06_a_sub_CA_is_signed_by_the_root_with_its_own_constraints(authority: Authority) -> None:
     constraints = x509.NameConstraints([x509.DNSName("example.test")], None)
     request = build_request(common_name="Sub CA")
     leaf = issue(authority, request, Terms("sub_ca", ANY_NAME, "operator", constraints=constraints))
@@ -462,7 +479,10 @@ def test_the_beginning_can_be_asked_for_within_bounds(authority: Authority, cloc
     leaf = issue(authority, build_request("www.example.test"), replace(SERVER, not_before=later, lifetime_s=3600))
     assert leaf.not_valid_before_utc == later - timedelta(minutes=5)
     assert leaf.not_valid_after_utc == later + timedelta(hours=1)
-    for wrong in (clock.now - timedelta(days=1), clock.now + timedelta(days=31)):
+    for last in (clock.now - timedelta(minutes=5), clock.now + timedelta(days=30)):
+        issue(authority, build_request("www.example.test"), replace(SERVER, not_before=last))
+    second = timedelta(seconds=1)
+    for wrong in (clock.now - timedelta(minutes=5) - second, clock.now + timedelta(days=30) + second):
         with pytest.raises(RequestRefused, match="within 30 days"):
             issue(authority, build_request("www.example.test"), replace(SERVER, not_before=wrong))
 
@@ -563,7 +583,7 @@ def test_issuers_of_other_kinds(authority: Authority, algorithm: KeyAlgorithm, t
     assert "OK" in run_openssl("verify", "-x509_strict", "-CAfile", roots, "-untrusted", chain, leaf)
 
 
-def test_the_audit_trail_says_who(authority: Authority) -> None:
+def test_OT_35_the_audit_trail_says_who(authority: Authority) -> None:
     from ottr.ca.schema import event
 
     row = authority.issue(build_request("www.example.test"), replace(SERVER, requester="acme:7"))

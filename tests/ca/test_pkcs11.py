@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,11 +24,14 @@ from ottr.ca.envelope import Passphrase
 from ottr.ca.keys import generate_key, verify_signature
 from ottr.ca.model import KeyAlgorithm
 from ottr.ca.opening import init_authority, open_authority
+from ottr.ca.passphrase import VARIABLE
 from ottr.ca.pkcs11 import TokenKeyring
 from ottr.ca.signer import Signer
 from ottr.errors import KeyUnavailable
+from ottr.play.authorities import Authorities, Place
 from tests.ca.conftest import run_openssl, write_pem
 from tests.ca.requests import SERVER, build_request
+from tests.measuring import measured
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "12345678"
@@ -48,7 +52,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def keyring(token: str) -> Iterator[TokenKeyring]:
-    opened = TokenKeyring(MODULE, token, PIN)
+    opened = TokenKeyring(MODULE, token, Passphrase(PIN.encode()))
     yield opened
     opened.close()
 
@@ -139,10 +143,16 @@ def test_what_the_token_does_not_do(keyring: TokenKeyring, token: str) -> None:
         keyring.add("other", generate_key(KeyAlgorithm.EC256))
     with pytest.raises(KeyUnavailable, match="no usable key nobody"):
         keyring.load("nobody")
-    with pytest.raises(KeyUnavailable, match="cannot be opened"):
-        TokenKeyring(MODULE, "another", PIN)
-    with pytest.raises(KeyUnavailable, match="cannot be opened"):
-        TokenKeyring(Path("/nonexistent.so"), token, PIN)
+    pin = Passphrase(PIN.encode())
+    for wrong in (
+        TokenKeyring(MODULE, "another", pin),
+        TokenKeyring(Path("/nonexistent.so"), token, pin),
+    ):
+        with pytest.raises(KeyUnavailable, match="cannot be opened"):
+            wrong.load("shared")
+        wrong.close()
+    with pytest.raises(KeyUnavailable, match="text in UTF-8"):
+        TokenKeyring(MODULE, token, Passphrase(b"\xff")).load("shared")
 
 
 def test_a_token_that_fails_is_said_to(keyring: TokenKeyring, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +174,7 @@ def test_a_token_that_fails_is_said_to(keyring: TokenKeyring, monkeypatch: pytes
         keyring.create("rsa", KeyAlgorithm.RSA2048)
 
 
-def test_a_CA_in_a_token(token: str, tmp_path: Path) -> None:
+def test_a_CA_in_a_token(token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, passphrase = tmp_path / "ca", Passphrase(PIN.encode())
     init_authority(folder, f"token: {{module: {MODULE}, token: {token}}}\n", passphrase)
     with open_authority(folder, passphrase) as authority:
@@ -175,3 +185,35 @@ def test_a_CA_in_a_token(token: str, tmp_path: Path) -> None:
         assert authority.load_ocsp_signer("intermediate-1").certificate
     assert "OK" in run_openssl("verify", "-x509_strict", "-CAfile", root, "-untrusted", chain, leaf)
     assert not (folder / "keys").exists()
+    # Who needs no key needs no PIN, and none is made up: the token would count it.
+    monkeypatch.delenv(VARIABLE, raising=False)
+    authorities, place = Authorities(), Place(folder)
+    trusted = authorities.act("ca_bundle", place, {"phases": ["active"]}, check=False)
+    assert trusted["bundle"] == root.read_text()
+    asked = {"certificate": None, "serial": row.serial, "issuer": "", "reason": "superseded"}
+    assert authorities.act("ca_revoke", place, asked, check=False)["changed"]
+    with pytest.raises(KeyUnavailable, match="nobody is there to ask"):
+        authorities.act("ca_certificate", place, {}, check=False)
+    authorities.close()
+
+
+def test_a_wrong_PIN_is_tried_once(token: str) -> None:
+    """In a process of its own: one that has logged in to a token has done so for all."""
+    script = f"""
+from pathlib import Path
+from ottr.ca.envelope import Passphrase
+from ottr.ca.pkcs11 import TokenKeyring, pkcs11
+from ottr.errors import KeyUnavailable
+tries = []
+real = pkcs11.lib
+pkcs11.lib = lambda module: tries.append(module) or real(module)
+keyring = TokenKeyring(Path({str(MODULE)!r}), {token!r}, Passphrase(b"87654321"))
+for _ in range(3):
+    try:
+        keyring.load("any")
+    except KeyUnavailable as error:
+        print(len(tries), str(error).rpartition(": ")[2])
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=measured(), capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "1 PinIncorrect\n" * 3

@@ -146,7 +146,7 @@ def test_a_rollover_to_another_kind_of_key(authority: Authority) -> None:
         assert authority.keyring.load(one.key_id).algorithm is KeyAlgorithm.EC384
 
 
-def test_unknown_issuers(authority: Authority) -> None:
+def test_OT_14_unknown_issuers(authority: Authority) -> None:
     with pytest.raises(UnknownCertificate, match="no issuer 'root-9'"):
         authority.load_signer("root-9")
     with authority.database.write() as connection:
@@ -320,7 +320,7 @@ def test_what_an_ending_issuer_has_cut_short_gets_its_whole_life_from_the_next_o
     assert renew_certificate(authority, row).new.not_after == clock() + timedelta(days=90)
 
 
-def test_a_key_given_out_is_in_the_audit_trail(authority: Authority) -> None:
+def test_OT_35_a_key_given_out_is_in_the_audit_trail(authority: Authority) -> None:
     row = keep(authority, "a.test")
     key = take_key(authority, row, "somebody")
     assert key.public_key() == parse_row(row).public_key()
@@ -340,7 +340,7 @@ def test_JL_02_CK_17_the_signer_of_OCSP_answers(authority: Authority, clock: Mov
     purpose = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     assert purpose.critical
     assert [one.dotted_string for one in purpose.value] == ["1.3.6.1.5.5.7.3.9"]
-    assert leaf.extensions.get_extension_for_class(x509.OCSPNoCheck)
+    assert not leaf.extensions.get_extension_for_class(x509.OCSPNoCheck).critical  # RFC 6960 section 4.2.2.2.1
     assert leaf.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     assert leaf.not_valid_after_utc <= clock.now + timedelta(days=30)
     assert found.signer.public_key == leaf.public_key()
@@ -372,7 +372,7 @@ def test_a_retired_issuer_still_answers(authority: Authority) -> None:
     assert authority.load_signer("intermediate-1").sign(b"crl")
 
 
-def test_serials_are_found_without_their_issuer(authority: Authority) -> None:
+def test_OT_14_serials_are_found_without_their_issuer(authority: Authority) -> None:
     row = authority.issue(build_request(common_name="alice"), CLIENT)
     assert authority.find_serial(row.serial) == row
     with pytest.raises(UnknownCertificate, match="serial 12"):

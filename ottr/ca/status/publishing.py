@@ -15,10 +15,11 @@ changed, and what half of its life is over of.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -43,6 +44,8 @@ from ottr.errors import AuthorityError
 SUFFIX = ".ors"
 _FRESH = ".new-"
 _LOCK = ".lock"
+_MADE_FOR = ".made-for"
+"""The hashes and issuers there are answers of: when they change, every file is looked at, also after a crash."""
 _SLASHES = re.compile("/+")
 
 
@@ -56,7 +59,7 @@ class Published:
     """OCSP answers that are new."""
     kept: int = 0
     removed: int = 0
-    """Of certificates that have expired."""
+    """Of certificates that have expired, and of issuers and hashes that no answers are published of any more."""
 
 
 def publish(status: Status, folder: Path, responder: str = "") -> Published:
@@ -77,9 +80,23 @@ def publish(status: Status, folder: Path, responder: str = "") -> Published:
 
 def _publish_all(status: Status, folder: Path, responder: str, done: Published) -> None:
     _publish_files(status, folder / "www", done)
+    made_for, answers, wanted = folder / _MADE_FOR, folder / "www" / "ocsp", _list_wanted(status)
+    said = "".join(f"{digest} {key_hash.hex()}\n" for digest, key_hash in sorted(wanted))
+    as_before = made_for.exists() and made_for.read_text() == said
+    if not as_before:
+        made_for.unlink(missing_ok=True)
     if status.responder.settings.enabled:
-        _publish_answers(status, folder / "www" / "ocsp", done)
+        _publish_answers(status, answers, done)
+    _remove_old(status, answers, done, None if as_before else wanted)
+    _write(made_for, said.encode())
     _write(folder / "nginx.conf", write_configuration(status, folder, responder).encode())
+
+
+def _list_wanted(status: Status) -> set[tuple[str, bytes]]:
+    """Digest and key hash of every CertID that there are answers for."""
+    settings = status.responder.settings
+    keys = [read_hashable(issuer).key for issuer in status.crls.list_issuers()] if settings.enabled else []
+    return {(digest, hashlib.new(digest, key).digest()) for digest in settings.published_hashes for key in keys}
 
 
 def _publish_files(status: Status, folder: Path, done: Published) -> None:
@@ -111,7 +128,6 @@ def _publish_answers(status: Status, folder: Path, done: Published) -> None:
             until = validity.next_update.replace(microsecond=0)
             _write(file, der, until - timedelta(seconds=status.responder.settings.lifetime_s))
             done.signed += 1
-    _remove_old(status, folder, done)
 
 
 def _list_cert_ids(status: Status, issuer: Issuer) -> Iterator[tuple[Certificate, bytes]]:
@@ -158,15 +174,24 @@ def _describe(row: Certificate) -> tuple[datetime | None, object]:
     return row.revoked_at, row.reason.flag if said and row.reason else None
 
 
-def _remove_old(status: Status, folder: Path, done: Published) -> None:
-    """Answers that are over, and what a crash has left: those that are still needed have been signed anew before."""
+def _remove_old(status: Status, folder: Path, done: Published, wanted: Set[tuple[str, bytes]] | None) -> None:
+    """Answers that are over, those of no CertID that is ``wanted`` (None: there are none), and what a crash has left.
+
+    Those that are still needed have been signed anew before.
+    """
     now, lifetime_s = status.authority.clock(), status.responder.settings.lifetime_s
     for place, _, names in os.walk(folder):
         for name in names:
             file = Path(place, name)
-            if name.startswith(_FRESH) or _is_over(file, now, lifetime_s):
+            is_rest = name.startswith(_FRESH) or (wanted is not None and not _is_wanted(file, wanted))
+            if is_rest or _is_over(file, now, lifetime_s):
                 file.unlink()
                 done.removed += 1
+
+
+def _is_wanted(file: Path, wanted: Set[tuple[str, bytes]]) -> bool:
+    found = _load(file)
+    return found is not None and (found.hash_algorithm.name, found.issuer_key_hash) in wanted
 
 
 def _is_over(file: Path, now: datetime, lifetime_s: float) -> bool:

@@ -33,6 +33,8 @@ from ottr.errors import AuthorityError, SettingsError
 from ottr.lab.network import Network, claim_network
 from ottr.lab.process import Process, find_program
 from tests.ca.conftest import MovableClock
+from tests.ca.requests import SERVER
+from tests.ca.requests import build_request as request_names
 from tests.ca.status.asking import SHA1, build_request, read_status
 from tests.ca.status.conftest import OpenStatus
 from tests.ca.status.site import KINDS, Site, open_site
@@ -141,17 +143,54 @@ def test_with_another_lifetime_everything_is_signed_anew(
         assert file.stat().st_mtime + status.responder.settings.lifetime_s == until.timestamp()
 
 
-def test_what_is_no_longer_needed_goes_when_it_is_over(
+def test_answers_of_a_hash_that_is_taken_out_go_at_once(
     open_status: OpenStatus, row: Certificate, tmp_path: Path, clock: MovableClock
 ) -> None:
+    """Else they said `good` of what is revoked afterwards."""
     publish(open_status(ocsp={"lifetime": "7d"}), tmp_path)
-    without = open_status(ocsp={"lifetime": "1d", "published_hashes": ["sha1"]})
-    clock.move(days=6)
+    without = open_status(ocsp={"lifetime": "7d", "published_hashes": ["sha1"]})
+    done = publish(without, tmp_path)
+    assert (done.kept, done.removed) == (2, 2)
+    assert {ocsp.load_der_ocsp_response(file.read_bytes()).hash_algorithm.name for file in answers(tmp_path)} == {
+        "sha1"
+    }
     assert publish(without, tmp_path).removed == 0
+
+
+def test_answers_of_an_issuer_that_is_over_go_at_once(
+    status: Status, authority: Authority, tmp_path: Path, clock: MovableClock
+) -> None:
+    clock.move(days=5 * 365 - 0.1)
+    row = authority.issue(request_names("www.example.test"), SERVER)
+    publish(status, tmp_path)
+    assert read_answer(tmp_path, authority, row) == "good"
+    clock.move(days=0.2)
+    assert publish(status, tmp_path).removed == 2
+    with pytest.raises(FileNotFoundError):
+        read_answer(tmp_path, authority, row)
+
+
+def test_answers_go_when_OCSP_is_switched_off(open_status: OpenStatus, row: Certificate, tmp_path: Path) -> None:
+    publish(open_status(), tmp_path)
+    assert publish(open_status(ocsp={"enabled": False}), tmp_path).removed == 4
+    assert answers(tmp_path) == []
+
+
+def test_a_run_that_died_leaves_nothing_that_the_next_one_does_not_know_of(
+    open_status: OpenStatus, row: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(open_status(ocsp={"published_hashes": ["sha1"]}), tmp_path)
+    both = open_status(ocsp={"published_hashes": ["sha1", "sha256"]})
+    with monkeypatch.context() as patch:
+        patch.setattr("ottr.ca.status.publishing._remove_old", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            publish(both, tmp_path)
     assert len(answers(tmp_path)) == 4
-    clock.move(days=1)
-    assert publish(without, tmp_path).removed == 2
-    assert len(answers(tmp_path)) == 2
+    assert publish(open_status(ocsp={"published_hashes": ["sha1"]}), tmp_path).removed == 2
+
+
+def interrupt(*given: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_one_run_at_a_time_so_that_nothing_old_comes_last(
