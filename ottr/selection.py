@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ottr import windows
+from ottr import policy, windows
 from ottr.inventory import InventoryHost
 from ottr.inventory.device import Refusal, build_device
 from ottr.model import Device, Route
@@ -73,6 +73,19 @@ class Selector:
         known = facts.known if facts else None
         decision = self.decide(device, route, view, now, forced=forced)
         return Candidate(host, device, route, decision, decision.reason.value, "", known)
+
+
+def take_up(candidate: Candidate, open_ones: Set[str]) -> Candidate:
+    """Due when its rotation is open, and for no other reason; whatever back-off and windows say."""
+    if candidate.decision is None:
+        return candidate
+    decision = decide_open(is_open=candidate.host.name in open_ones)
+    return replace(candidate, decision=decision, reason=decision.reason.value)
+
+
+def decide_open(*, is_open: bool) -> Decision:
+    """Whether there is a rotation to go on with."""
+    return Decision(due=is_open, reason=policy.Reason.UNFINISHED if is_open else policy.Reason.NOT_DUE)
 
 
 def queue(candidates: Sequence[Candidate]) -> list[Candidate]:

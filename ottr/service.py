@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 from ottr.errors import InventoryError, RoutingError, SettingsError
@@ -13,11 +13,9 @@ from ottr.fleetrun import FleetRun, Logins, Wanted, build_units, set_aside
 from ottr.inventory import Inventory, InventoryHost
 from ottr.model import (
     Clock,
-    IssuedCertificate,
     Outcome,
     RotationResult,
     ServedStatus,
-    SigningRequest,
     Step,
     VerifyResult,
 )
@@ -26,13 +24,12 @@ from ottr.orchestrator import inspection, preflight, renewal, runner, undo
 from ottr.orchestrator.rotation import Watcher
 from ottr.orchestrator.runner import Rollout, Stop
 from ottr.orchestrator.target import Stores, Surroundings, Target
-from ottr.policy import Decision, Reason
+from ottr.policy import Decision
 from ottr.routing import Router, Trial
-from ottr.selection import Candidate, Selector, queue
-from ottr.state.journal import Entry, Record, Status, device_key, group_key
-from ottr.state.view import StateView, half_installed, is_installed, load_view
-
-_OPEN = Decision(due=True, reason=Reason.UNFINISHED)
+from ottr.selection import Candidate, Selector, decide_open, queue, take_up
+from ottr.state.held import Held, find_held
+from ottr.state.journal import Entry, Record
+from ottr.state.view import StateView, half_installed, load_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +47,6 @@ class Explanation:
     candidate: Candidate
     trials: tuple[Trial, ...]
     history: tuple[Record, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What the journal has of an open rotation: which steps are done, and what they left behind."""
-
-    rotation_id: str
-    done: frozenset[Step] = frozenset()
-    """Without an install that was rolled back."""
-    csr: SigningRequest | None = None
-    issued: IssuedCertificate | None = None
 
 
 def ignore(device: str, step: object) -> None:
@@ -141,7 +127,7 @@ class RotationService:
             for record in journal.open_rotations()
             if until is not Step.VERIFY or half_installed(journal, record)
         }
-        candidates = [_take_up(one, open_ones) for one in self.plan(selection)]
+        candidates = [take_up(one, open_ones) for one in self.plan(selection)]
         yield from self._run(candidates, rollout, stop, Wanted(self._decide_open, ignore, until))
 
     def resume(self, rollout: Rollout, stop: Stop, *, watch: Watcher = ignore) -> Iterator[RotationResult]:
@@ -153,24 +139,12 @@ class RotationService:
         missing = open_ones - {one.host.name for one in candidates}
         for name in sorted(missing):
             yield RotationResult(name, Outcome.SKIPPED, reason="not_in_inventory")
-        due = [replace(one, decision=_OPEN) if one.decision else one for one in candidates]
+        due = [take_up(one, open_ones) for one in candidates]
         yield from self._run(due, rollout, stop, Wanted(self._decide_open, watch))
 
     def held(self, device: str) -> Held | None:
         """What the open rotation of a device has come to; None without one."""
-        journal = self._stores.journal
-        for record in journal.open_rotations(device):
-            entries = journal.entries(record.id)
-            done = [entry for entry in entries if entry.status is Status.DONE]
-            values = {entry.step: entry.value for entry in done if entry.value is not None}
-            undone = frozenset() if is_installed(entries) else frozenset({Step.INSTALL, Step.VERIFY})
-            return Held(
-                record.id,
-                frozenset(entry.step for entry in done) - undone,
-                SigningRequest(**values[Step.CSR]) if Step.CSR in values else None,
-                IssuedCertificate(**values[Step.ORDER]) if Step.ORDER in values else None,
-            )
-        return None
+        return find_held(device, self._stores.journal)
 
     def check(self, selection: Selection, rollout: Rollout, stop: Stop) -> Iterator[RotationResult]:
         """What a rotation would meet: real look at device, DNS and CA; no key, no order, no change."""
@@ -225,22 +199,10 @@ class RotationService:
     def release(self, device: str) -> tuple[str, ...]:
         """Let the next run try a device again at once: out of quarantine, no back-off, nobody's lease on it or its HA
         group."""
-        stores, schedule = self._stores, self._stores.schedules.find(device)
-        released = []
-        if stores.leases.break_open(device_key(device)):
-            released.append("the lease that another run held")
-        group = self._find_group(device)
-        if group and stores.leases.break_open(group_key(group)):
-            released.append(f"the lease on the HA group {group} that another run held")
-        if schedule.quarantined_at is not None:
-            released.append(f"the quarantine after {schedule.failures} failures: {schedule.failure}")
-        elif schedule.not_before is not None:
-            released.append(f"the wait until {schedule.not_before:%Y-%m-%dT%H:%M:%SZ}")
-        if schedule.quarantined_at is not None or schedule.not_before is not None:
-            stores.schedules.release(device)
+        released = undo.release(device, self._find_group(device), self._stores)
         if not released:
             self._inventory.hosts(device)  # a name that nobody has is a mistake
-        return tuple(released)
+        return released
 
     def _find_group(self, device: str) -> str:
         """HA group of a device; empty: none, or a device that has left the inventory."""
@@ -285,8 +247,7 @@ class RotationService:
         return self._selector.decide(target.device, target.route, view, self._clock(), forced=forced)
 
     def _decide_open(self, target: Target) -> Decision:
-        is_open = bool(self._stores.journal.open_rotations(target.device.name))
-        return _OPEN if is_open else Decision(due=False, reason=Reason.NOT_DUE)
+        return decide_open(is_open=bool(self._stores.journal.open_rotations(target.device.name)))
 
     def _refresh_windows(self, hosts: Sequence[InventoryHost], rollout: Rollout) -> None:
         """Ask the CAs for renewal windows that are to be asked for again; none of them can stop a run."""
@@ -298,12 +259,3 @@ class RotationService:
     def _view(self, device: str | None = None) -> StateView:
         stores = self._stores
         return load_view(stores.journal, stores.certificates, stores.schedules, device)
-
-
-def _take_up(candidate: Candidate, open_ones: Set[str]) -> Candidate:
-    """Due when its rotation is open, and for no other reason."""
-    if candidate.decision is None:
-        return candidate
-    is_open = candidate.host.name in open_ones
-    decision = _OPEN if is_open else Decision(due=False, reason=Reason.NOT_DUE)
-    return replace(candidate, decision=decision, reason=decision.reason.value)

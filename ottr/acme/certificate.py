@@ -6,11 +6,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from urllib.parse import urljoin
 
 from ottr import x509
 from ottr.acme import IssueRequest
+from ottr.acme.network import CLOCK_SKEW
 from ottr.acme.session import Session
 from ottr.errors import AcmeProblem, WrongCertificate
 from ottr.model import IssuedCertificate
@@ -18,8 +19,6 @@ from ottr.transports.http import HttpResponse
 
 logger = logging.getLogger(__name__)
 
-CLOCK_SKEW = timedelta(hours=1)
-"""CAs date certificates back by this much for the sake of clocks that are slow; so may ours be."""
 MOST_ALTERNATES = 10
 
 _PEM_CHAIN = "application/pem-certificate-chain"

@@ -63,6 +63,7 @@ class AcmeIssuer:
         """Order, prove, finalize, download and check; go on with the order the log knows."""
         csr = check_request(request)
         session = self._open_session()
+        self._network.check_clock(self._clock())
         for order in self._orders(session, request, log):
             issued = self._complete(session, order, csr, request, log)
             if issued is not None:

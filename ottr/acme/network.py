@@ -6,8 +6,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +25,8 @@ logger = logging.getLogger(__name__)
 NONCE_TRIES = 30
 """At a CA that refuses every second nonce, one request in 10^9 fails."""
 NONCES_KEPT = 100
+CLOCK_SKEW = timedelta(hours=1)
+"""CAs date certificates back by this much for the sake of clocks that are slow; so may ours be."""
 
 
 class Network:
@@ -30,6 +35,8 @@ class Network:
     def __init__(self, http: HttpClient) -> None:
         self._http = http
         self._nonces: deque[str] = deque(maxlen=NONCES_KEPT)
+        self._dated = ("", 0.0)
+        """Date of the last answer (RFC 9110 section 6.6.1), and when it came by the monotonic clock."""
 
     def get(self, url: str, patience: Patience) -> HttpResponse:
         """GET a resource that needs no account. Raises IssuanceError."""
@@ -60,6 +67,25 @@ class Network:
 
         attempt = (lambda: self._repeat(send)) if repeatable else send
         return _until_served(attempt, f"POST {_shown(url)}", patience)
+
+    def check_clock(self, now: datetime) -> None:
+        """Compare this machine's clock with the CA's last answer. Raises IssuerUnavailable.
+
+        With a clock that is far off, a good certificate would look as if it were not valid yet, or due again at once:
+        each run would order one more.
+        """
+        date, came_at = self._dated
+        try:
+            theirs = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        skew = now - theirs.replace(tzinfo=theirs.tzinfo or UTC) - timedelta(seconds=time.monotonic() - came_at)
+        if abs(skew) > CLOCK_SKEW:
+            side = "ahead of" if skew > timedelta() else "behind"
+            raise IssuerUnavailable(
+                f"this machine's clock is {_describe(abs(skew))} {side} the CA's: nothing is ordered",
+                hint="set the clock that is wrong (NTP); the next run goes on with the same key, CSR and order",
+            )
 
     def _send_signed(
         self, url: str, payload: bytes, signer: Signer, accept: str, take_nonce: Callable[[], str]
@@ -96,6 +122,8 @@ class Network:
     ) -> HttpResponse:
         response = self._http.request(method, url, body=body, headers=headers)
         logger.debug("%s %s: %d", method, _shown(url), response.status)
+        if "Age" not in response.headers:  # else it is a cache's, as old as it says
+            self._dated = response.headers.get("Date", ""), time.monotonic()
         return response
 
     @staticmethod
@@ -145,6 +173,10 @@ def _unreachable(error: HttpError) -> IssuerUnavailable:
 
 def _is_bad_nonce(response: HttpResponse) -> bool:
     return response.status == 400 and b"error:badNonce" in response.body
+
+
+def _describe(span: timedelta) -> str:
+    return f"{span.days} days" if span.days > 1 else f"{span.total_seconds() / 3600:.1f} hours"
 
 
 def _shown(url: str) -> str:

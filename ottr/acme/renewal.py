@@ -54,6 +54,6 @@ def _read_window(jobj: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
     try:
         start, end = (datetime.fromisoformat(window[name]) for name in ("start", "end"))  # type: ignore[index]
         sensible = start < end and start.tzinfo is not None
-    except (KeyError, TypeError, ValueError):
+        return (start.astimezone(UTC), end.astimezone(UTC)) if sensible else None
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return (start.astimezone(UTC), end.astimezone(UTC)) if sensible else None

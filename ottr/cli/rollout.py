@@ -10,7 +10,7 @@ from ottr.app import App
 from ottr.cli import progress, recap, screen, signals
 from ottr.cli.options import Form, Pace, Shared
 from ottr.cli.progress import Running
-from ottr.errors import ConfigurationError, JournalError, OttrError
+from ottr.errors import JournalError, OttrError
 from ottr.model import Outcome, RotationResult
 from ottr.orchestrator.rotation import Watcher
 from ottr.orchestrator.runner import Rollout, Stop
@@ -55,7 +55,7 @@ class Run:
                 try:
                     for result in begin(rollout, self._stop, self._running.watch):
                         self._take(result, display)
-                except (JournalError, ConfigurationError) as error:  # the latter: secrets of a later batch
+                except JournalError as error:
                     if not self._begun:
                         raise
                     lost = error

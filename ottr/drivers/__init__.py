@@ -81,6 +81,14 @@ class Preflight(Protocol):
 
 
 @runtime_checkable
+class Noticing(Protocol):
+    """Optional: what the operator should know of the device, though it stops nothing."""
+
+    def notices(self) -> tuple[str, ...]:
+        """What the last ``check`` or ``install`` of this session met, one sentence each. Asks nothing of the device."""
+
+
+@runtime_checkable
 class Serving(Protocol):
     """Optional: the device knows where it serves what was installed."""
 

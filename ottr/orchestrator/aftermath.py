@@ -41,6 +41,7 @@ def rotated(
         new_sha256=leaf.sha256,
         serial=leaf.serial,
         not_after=leaf.not_after,
+        warnings=rotation.warnings,
     )
     steps: list[Callable[[], str]] = [
         lambda: around.recorder.record(target.device, leaf),

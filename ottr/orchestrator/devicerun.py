@@ -106,7 +106,7 @@ def _run_rotation(
         )
         if outcome is Outcome.HELD:
             rotation.flush()
-            return replace(blank, outcome=outcome, step=until.value)
+            return replace(blank, outcome=outcome, step=until.value, warnings=rotation.warnings)
         if outcome is Outcome.NOT_DUE:
             _abandon(around, rotation, cleaned=True)
             return replace(blank, outcome=outcome, reason=Reason.NOT_DUE.value, step=rotation.reached)
@@ -185,7 +185,7 @@ def _failed(
 ) -> RotationResult:
     """Remember what the next run must know, and say how the device came out."""
     name = target.device.name
-    rotation.leave()
+    rotation.leave(error)
     if not isinstance(error, OttrError):
         log.error("%s: unexpected", name, exc_info=error)
     if isinstance(error, NotActive):

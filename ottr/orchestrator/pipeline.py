@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ottr import x509
 from ottr.acme import IssueRequest
-from ottr.drivers import DeadMan, Driver, Serving
+from ottr.drivers import DeadMan, Driver, Noticing, Serving
 from ottr.errors import (
     DeviceLeased,
     JournalError,
@@ -72,6 +72,7 @@ def rotate(
         if until is Step.RECORD or not rotation.installed:
             rotation.armed = _arm(driver, request, before, route.dead_man_s)
             rotation.install(lambda: driver.install(request, issued))
+            rotation.warnings = list_notices(driver)
         if until is Step.INSTALL:
             return Outcome.HELD
         rotation.verify(issued, route.endpoints, lambda: _verify(probe, driver, request, issued, route))
@@ -112,6 +113,11 @@ def _advise(device: str, *errors: BaseException) -> str:
         f"then `ottr resume` goes on, or `ottr rollback {device}` goes back",
     )
     return "; ".join((*hints, *commands))
+
+
+def list_notices(driver: Driver) -> tuple[str, ...]:
+    """What the driver has to say about the device, if it says anything."""
+    return driver.notices() if isinstance(driver, Noticing) else ()
 
 
 def _inspect(driver: Driver) -> Facts:

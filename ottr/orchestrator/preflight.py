@@ -10,6 +10,7 @@ from ottr import x509
 from ottr.drivers import Driver, Preflight
 from ottr.errors import DeviceUnreachable, NotActive, OttrError
 from ottr.model import Device, ErrorReport, Facts, Outcome, RotationResult, Route
+from ottr.orchestrator.pipeline import list_notices
 from ottr.orchestrator.rotation import report
 from ottr.orchestrator.target import HA_STANDBY, Surroundings, Target
 
@@ -26,7 +27,7 @@ def check(target: Target, around: Surroundings) -> RotationResult:
     )
     try:
         with around.connect(target) as driver:
-            facts, problems = driver.inspect(), _problems(driver)
+            facts, problems, notices = driver.inspect(), _problems(driver), list_notices(driver)
         problems += _dns_problems(device, around) + _ca_problems(target, around)
     except Exception as error:  # whatever it is: a device's trouble stays with the device
         if not isinstance(error, OttrError):
@@ -35,7 +36,7 @@ def check(target: Target, around: Surroundings) -> RotationResult:
             return replace(blank, outcome=Outcome.SKIPPED, reason=HA_STANDBY, error=report(error))
         outcome = Outcome.UNREACHABLE if isinstance(error, DeviceUnreachable) else Outcome.FAILED
         return replace(blank, outcome=outcome, error=report(error), finished=around.clock())
-    result = replace(blank, diff=difference(device, route, facts), finished=around.clock())
+    result = replace(blank, diff=difference(device, route, facts), warnings=notices, finished=around.clock())
     if problems:
         return replace(result, error=ErrorReport("NotReady", "; ".join(problems), _HINT))
     return replace(result, outcome=Outcome.PLANNED)

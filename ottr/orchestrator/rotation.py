@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import sqlalchemy as sa
 
 from ottr import x509
-from ottr.errors import LeaseLost, OttrError
+from ottr.errors import DriverError, LeaseLost, OttrError, RollbackFailed
 from ottr.model import (
     CertificateRequest,
     Clock,
@@ -59,11 +59,14 @@ class Rotation:
         self._also: list[Also] = [attempted(record.id, record.attempts + 1)]
         self._unknown_order = False
         """The URL of the order is not written down yet."""
+        self._told: BaseException | None = None
+        """What the journal was told last of what failed in this run."""
         self.record = record
         self.reached = ""
         self.rolled_back = False
         self.armed = False
         """The device goes back by itself."""
+        self.warnings: tuple[str, ...] = ()
 
     @property
     def request(self) -> CertificateRequest:
@@ -183,10 +186,13 @@ class Rotation:
         """Write down what has waited for the next step: for now there is none."""
         self._write([], None)
 
-    def leave(self) -> None:
-        """The run gives up, without a next step: what is done is written down."""
-        if self._delayed:
-            self.flush()
+    def leave(self, error: BaseException) -> None:
+        """The run gives up, without a next step: what is done is written down, and why it ends if no step has said so.
+
+        A device that could not be logged in to has failed its preflight, however far the rotation had come.
+        """
+        if self._told is None or self._told not in (error, error.__cause__):
+            self._write([Entry(self._step_without(error), Status.FAILED, self._clock(), error=report(error))], None)
 
     def order_url(self) -> str:
         """See ``ottr.acme.OrderLog``."""
@@ -235,6 +241,12 @@ class Rotation:
         now = self._clock()
         return lambda connection: certificates.insert_issued(connection, self.record, issued, now)
 
+    def _step_without(self, error: BaseException) -> Step:
+        """Which step came to nothing before it could be begun."""
+        if isinstance(error, RollbackFailed):
+            return Step.ROLLBACK
+        return Step.PREFLIGHT if isinstance(error, DriverError) else Step(self.reached or Step.PREFLIGHT)
+
     def _marker(self, *facts: certificates.Fact) -> Also:
         now = self._clock()
         return lambda connection: certificates.mark(connection, self.record.id, now, *facts)
@@ -271,6 +283,7 @@ class Rotation:
         Raises LeaseLost: the device is another orchestrator's, and nothing more may be done to it.
         """
         entry = Entry(step, status, self._clock(), error=report(error) if error else None)
+        self._told = error or self._told
         try:
             self._write([entry], also)
         except LeaseLost:

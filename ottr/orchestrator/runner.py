@@ -29,6 +29,9 @@ GOOD = frozenset({Outcome.ROTATED, Outcome.PLANNED, Outcome.NOT_DUE})
 
 BAD = frozenset({Outcome.FAILED, Outcome.ROLLED_BACK, Outcome.STRANDED, Outcome.UNREACHABLE})
 
+UNPREPARED = "what logging in to a batch takes could not be looked up"
+"""Why a run took no further devices."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
@@ -62,13 +65,21 @@ def run(
 ) -> Iterator[RotationResult]:
     """Yield one result for every device, as they finish; those not begun come out as interrupted.
 
-    ``prepare`` is called with each batch before it is begun: secrets are looked up there.
+    ``prepare`` is called with each batch before it is begun: secrets are looked up there. Its ConfigurationError is
+    raised as long as no device was begun; later it fails the batch, and no further one is begun.
     """
     with ThreadPoolExecutor(max_workers=rollout.forks, thread_name_prefix="ottr") as pool:
-        for batch in batches(units, rollout.serial):
+        for number, batch in enumerate(batches(units, rollout.serial)):
             results: list[RotationResult] = []
-            if prepare is not None and not stop:
-                prepare(batch)
+            try:
+                if prepare is not None and not stop:
+                    prepare(batch)
+            except ConfigurationError as error:
+                if not number:
+                    raise
+                stop.set(UNPREPARED)
+                yield from (_failed(target, error) for unit in batch for target in unit)
+                continue
             for result in _run_batch(pool, batch, rotate_one, rollout.forks, stop):
                 results.append(result)
                 yield result
@@ -115,6 +126,13 @@ def _run_batch(
         done, running = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             yield from future.result()
+
+
+def _failed(target: Target, error: ConfigurationError) -> RotationResult:
+    route = target.route
+    return RotationResult(
+        target.device.name, Outcome.FAILED, driver=route.driver, issuer=route.issuer, error=error.report
+    )
 
 
 def is_well(result: RotationResult) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator asks for by hand: back to the former certificate, give a rotation up, remove orphans."""
+"""What an operator asks for by hand: back to the former certificate, give a rotation up, try again, remove orphans."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ottr.model import Facts, Outcome, RotationResult, Step
 from ottr.orchestrator.aftermath import remove_leftover_records, superseded, warned
 from ottr.orchestrator.rotation import Rotation
 from ottr.orchestrator.sessions import Sessions
-from ottr.orchestrator.target import Surroundings, Target, leased
-from ottr.state.journal import Journal, Record, State, device_key
+from ottr.orchestrator.target import Stores, Surroundings, Target, leased
+from ottr.state.journal import Journal, Record, State, device_key, group_key
 from ottr.state.view import half_installed
 
 
@@ -57,6 +57,23 @@ def forget(device: str, around: Surroundings) -> RotationResult:
             journal.update(record, state=State.ABANDONED, finished_at=around.clock())
     result = RotationResult(device, Outcome.SKIPPED, reason="abandoned", rotation_id=records[-1].id)
     return warned(result, "the device was not touched: what is on it of the rotation stays there")
+
+
+def release(device: str, group: str, stores: Stores) -> tuple[str, ...]:
+    """Take away what keeps the next run from a device; return it as sentences. ``group``: its HA group, if any."""
+    schedule = stores.schedules.find(device)
+    released = []
+    if stores.leases.break_open(device_key(device)):
+        released.append("the lease that another run held")
+    if group and stores.leases.break_open(group_key(group)):
+        released.append(f"the lease on the HA group {group} that another run held")
+    if schedule.quarantined_at is not None:
+        released.append(f"the quarantine after {schedule.failures} failures: {schedule.failure}")
+    elif schedule.not_before is not None:
+        released.append(f"the wait until {schedule.not_before:%Y-%m-%dT%H:%M:%SZ}")
+    if schedule.quarantined_at is not None or schedule.not_before is not None:
+        stores.schedules.release(device)
+    return tuple(released)
 
 
 def find_orphans(target: Target, around: Surroundings, *, remove: bool, foreign: bool = False) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ from ottr.orchestrator.runner import Rollout, Stop
 from ottr.play.certificates import describe_certificate
 from ottr.play.peers import Peers
 from ottr.report import describe_candidate, describe_result, describe_verification
-from ottr.service import Held, RotationService, Selection
+from ottr.service import RotationService, Selection
+from ottr.state.held import Held
 
 _ONE = Rollout(forks=1)
 _ALL = Selection()

@@ -183,7 +183,9 @@ class Proxy:
                     self.close_connection = True
 
             def reply(self, reply: Reply) -> None:
-                self.send_response(reply.status)
+                self.send_response_only(reply.status)
+                if "Date" not in reply.headers:
+                    self.send_header("Date", self.date_time_string())
                 for name, text in reply.headers.items():
                     self.send_header(name, text)
                 self.send_header("Content-Length", str(len(reply.body)))

@@ -84,6 +84,7 @@ class TestRenewalInfo:
             {"start": WINDOW["start"], "end": WINDOW["start"]},
             {"start": "2026-01-02T04:00:00", "end": "2026-01-03T04:00:00"},
             {"start": "2026-01-02T04:00:00", "end": "2026-01-03T04:00:00Z"},
+            {"start": "0001-01-01T00:00:00+14:00", "end": "2026-01-03T04:00:00Z"},
         ],
     )
     def test_window_without_sense(self, modern, issuer, old, window, caplog):

@@ -8,7 +8,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ottr.errors import AcmeProblem, ChallengeFailed, IssuerUnavailable, RateLimited, WrongCertificate
 from tests.acme.conftest import MemoryLog, make_request
@@ -324,11 +327,48 @@ def test_spoiled_issuer_is_never_the_preferred_one(proxy, make_issuer, name, log
         make_issuer(proxy, preferred_chain="Some Root").issue(make_request(name), log)
 
 
-@pytest.mark.parametrize("ahead", [timedelta(days=-10), timedelta(days=4000)])
-def test_certificate_out_of_its_time_is_refused(pebble, make_issuer, name, log, ahead):
-    with pytest.raises(WrongCertificate, match="and now is") as raised:
-        make_issuer(pebble, clock=lambda: datetime.now(UTC) + ahead).issue(make_request(name), log)
-    assert "clock" in raised.value.hint
+@pytest.mark.parametrize(
+    ("ahead", "words"), [(timedelta(hours=-30), "30.0 hours behind"), (timedelta(days=4000), "4000 days ahead of")]
+)
+def test_a_clock_that_is_wrong_here_orders_nothing_and_says_so(proxy, make_issuer, name, log, ahead, words):
+    """The certificate would look not valid yet, or due again at once: one more order at every run."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    request, clock = make_request(name, key=key), [timedelta()]
+    issuer = make_issuer(proxy, clock=lambda: datetime.now(UTC) + clock[0])
+    issued = issuer.issue(request, log)
+    clock[0], ordered = ahead, log.url
+    with pytest.raises(IssuerUnavailable, match=words) as raised:
+        issuer.issue(request, log)
+    assert "NTP" in raised.value.hint
+    clock[0] = timedelta()
+    assert (log.url, issuer.issue(request, log)) == (ordered, issued)
+    assert proxy.count("POST /order-plz") == 1
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Date": "Sat, 01 Jan 2000 00:00:00 GMT", "Age": "800000000"}, {"Date": "yesterday"}]
+)
+def test_a_cache_and_a_date_that_cannot_be_read_say_nothing_about_the_clock(proxy, issuer, name, log, headers):
+    def dated(request):
+        reply = request.forward()
+        return Reply(reply.status, reply.body, reply.headers | headers)
+
+    for method, path in [("GET", "/dir"), ("HEAD", "/nonce-plz"), ("POST", "/sign-me-up")]:
+        proxy.on(method, path, dated, times=9)
+    assert issuer.issue(make_request(name), log)
+
+
+@pytest.mark.parametrize("since", [timedelta(days=-9), timedelta(days=3)], ids=["expired", "future"])
+def test_certificate_out_of_its_time_is_refused(proxy, issuer, name, log, since):
+    key = ec.generate_private_key(ec.SECP256R1())
+    begin = datetime.now(UTC) + since
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    leaf = x509.CertificateBuilder(subject, subject, key.public_key(), 1, begin, begin + timedelta(days=1))
+    leaf = leaf.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    pem = leaf.sign(key, SHA256()).public_bytes(Encoding.PEM)
+    proxy.on("POST", "/certZ/", answer(200, pem))
+    with pytest.raises(WrongCertificate, match="and now is"):
+        issuer.issue(make_request(name, key=key), log)
     assert log.url == ""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from ottr.drivers import DeadMan, Labelled, Preflight, Reusable
+from ottr.drivers import DeadMan, Labelled, Noticing, Preflight, Reusable
 from ottr.drivers.linux_ssh.driver import LinuxHost
 from ottr.errors import DeviceRejected, KeyLost
 from ottr.model import CertificateRequest, Facts, IssuedCertificate, KeyType
@@ -43,6 +43,7 @@ def test_it_has_every_optional_ability(host: LinuxHost) -> None:
     assert isinstance(host, Reusable)
     assert isinstance(host, Labelled)
     assert isinstance(host, Preflight)
+    assert isinstance(host, Noticing)
     assert host.alive()
 
 

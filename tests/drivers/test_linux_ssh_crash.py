@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +127,43 @@ def test_a_host_whose_clock_is_wrong_is_found_beforehand(options: Options, tmp_p
     (problem,) = host.check()
     assert problem.startswith("the clock of the host is ")
     assert problem.endswith(" s behind")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, as that of a service may be."""
+    with tempfile.TemporaryDirectory(prefix="ottr-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder_mode", "said", "options"),
+    [
+        (0o644, 0o755, True, {}),
+        (0o640, 0o755, False, {}),
+        (0o644, 0o710, False, {}),
+        (0o644, 0o755, False, {"mode": "0600"}),
+    ],
+    ids=["everybody", "a group", "a closed folder", "a mode in the route"],
+)
+def test_a_key_that_every_user_may_read_is_left_so_and_told_of(
+    open_folder: Path, mode: int, folder_mode: int, said: bool, options: dict[str, str]
+) -> None:
+    certificate, key = open_folder / "site.pem", open_folder / "site key"
+    certificate.touch()
+    key.touch(mode)
+    open_folder.chmod(folder_mode)
+    host = LinuxHost(LocalShell(), parse_options({"fullchain": str(certificate), "key": str(key), **options}))
+    assert host.check() == ()
+    foreseen = host.notices()
+    rotate(host, 1)
+    assert host.notices() == foreseen
+    assert [f"can read the key {key} (mode 644" in one for one in foreseen] == [True] * said
+    assert stat.S_IMODE(key.stat().st_mode) == int(options.get("mode", oct(mode)), 8)
+    rotate(host, 2)
+    assert host.notices() == foreseen
 
 
 def test_a_change_that_is_going_on_is_waited_for(machine: Machine, options: Options) -> None:

@@ -151,6 +151,45 @@ def test_a_login_refused_before_anything_was_bound_strands_nothing(world):
     assert world.device.bound == "original"
 
 
+def said(world: World) -> list[tuple[str, str, str]]:
+    """What the journal has of failures: what `ottr history` shows."""
+    [record] = journal(world).history("web1")
+    entries = journal(world).entries(record.id)
+    return [(entry.step.value, entry.status.value, entry.error.kind) for entry in entries if entry.error]
+
+
+def test_the_journal_has_every_run_that_could_not_log_in(world):
+    world.trouble.happen = failing("connect", AuthenticationFailed("no"))
+    world.run()
+    world.advance(days=1)
+    world.trouble.happen = failing("connect", DeviceUnreachable("gone"), 3)
+    assert world.run().outcome is Outcome.UNREACHABLE
+    assert said(world) == [
+        ("preflight", "failed", "AuthenticationFailed"),
+        ("preflight", "failed", "DeviceUnreachable"),
+    ]
+    [record] = journal(world).history("web1")
+    assert record.attempts == 2
+    world.trouble.happen = failing("issue", DnsError("no server"))
+    world.run()
+    assert said(world)[2:] == [("order", "failed", "DnsError")]
+
+
+def test_the_journal_says_why_a_stranded_device_could_not_be_taken_back(world):
+    def happen(act: str) -> None:
+        if act == "verify":
+            world.trouble.happen = refuse
+            raise VerificationError("served is another one")
+
+    def refuse(act: str) -> None:
+        if act == "connect":
+            raise AuthenticationFailed("no")
+
+    world.trouble.happen = happen
+    assert world.run().outcome is Outcome.STRANDED
+    assert said(world) == [("verify", "failed", "VerificationError"), ("rollback", "failed", "RollbackFailed")]
+
+
 def test_a_device_that_went_back_before_is_not_stranded_by_a_later_refusal(world):
     world.device.serves_stale = True
     assert world.run().outcome is Outcome.ROLLED_BACK

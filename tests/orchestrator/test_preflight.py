@@ -43,6 +43,13 @@ def test_a_device_that_is_ready_is_planned_and_nothing_is_changed(world):
     assert world.surroundings().stores.journal.history("web1") == []
 
 
+def test_what_a_device_has_to_say_is_a_warning_and_stops_nothing(world):
+    world.device.remarks = ("the key is open to all",)
+    planned, rotated = look(world), world.run()
+    assert (planned.outcome, planned.warnings) == (Outcome.PLANNED, world.device.remarks)
+    assert (rotated.outcome, rotated.warnings) == (Outcome.ROTATED, world.device.remarks)
+
+
 def test_the_difference_has_a_row_for_what_changes_and_only_that(world):
     result = look(world)
     assert [row[0] for row in result.diff] == ["issuer", "not_after"]

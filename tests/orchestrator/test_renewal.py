@@ -39,10 +39,10 @@ def refresh(world: World, *devices: tuple[str, str]) -> Schedule:
     return around.stores.schedules.find("web1")
 
 
-def failing(act: str):
+def failing(act: str, error: Exception | None = None):
     def happen(now: str) -> None:
         if now == act:
-            raise IssuerUnavailable("down")
+            raise error or IssuerUnavailable("down")
 
     return happen
 
@@ -153,10 +153,11 @@ def test_a_ca_in_trouble_stops_no_run(world, act):
     assert world.run().reason == Reason.NOT_DUE
 
 
-def test_after_an_error_the_former_instant_stays_and_the_ca_is_left_in_peace_for_a_while(world):
+@pytest.mark.parametrize("error", [IssuerUnavailable("down"), OverflowError("a bug")])
+def test_after_an_error_the_former_instant_stays_and_the_ca_is_left_in_peace_for_a_while(world, error):
     former = refresh(world)
     world.advance(hours=2)
-    world.trouble.happen = failing("renewal_info")
+    world.trouble.happen = failing("renewal_info", error)
     kept = refresh(world)
     assert kept.renewal_at == former.renewal_at
     assert kept.renewal_check_at == world.now + renewal.ASK_AGAIN

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from ottr.errors import DeviceLeased, DeviceRejected, JournalError
+from ottr.errors import DeviceLeased, DeviceRejected, DeviceUnreachable, JournalError
 from ottr.model import Endpoint, Facts, IssuedCertificate, SigningRequest, Step, TxtRecord
 from ottr.orchestrator.rotation import Rotation, report
 from ottr.state.journal import State, Status, device_key
@@ -160,9 +160,8 @@ def test_the_four_facts_become_true_one_after_the_other(desk, world, issued):
     rotation, now = desk.rotation(), world.now
     assert rotation.order(lambda: issued) == issued
     world.now += dt.timedelta(seconds=5)  # what is written later is as old as it is
-    rotation.leave()
+    rotation.leave(DeviceUnreachable("gone"))
     assert facts(desk) == (now, None, None, None)
-    rotation.leave()  # all is written
     world.now = now
     assert desk.rotation().order(never) == issued
     rotation.install(lambda: None)

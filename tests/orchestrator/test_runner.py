@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ottr.errors import ConfigurationError, CredentialsError
 from ottr.model import Device, Outcome, RotationResult, Route
-from ottr.orchestrator.runner import Rollout, Stop, batch_size, batches, each, run
+from ottr.orchestrator.runner import UNPREPARED, Rollout, Stop, batch_size, batches, each, run
 from ottr.orchestrator.target import Target
 
 ROUTE = Route("memory", "ca")
@@ -116,7 +116,22 @@ def test_what_cannot_be_prepared_is_an_error_of_the_run():
         raise CredentialsError("no vault")
 
     with pytest.raises(CredentialsError):
-        list(run(singles(2), rotated, Rollout(), Stop(), prepare))
+        list(run(singles(2), rotated, Rollout(serial=("1",)), Stop(), prepare))
+
+
+def test_what_cannot_be_prepared_later_fails_its_batch_and_stops_the_run():
+    stop, prepared = Stop(), list[object]()
+
+    def prepare(batch) -> None:
+        prepared.append(batch)
+        if len(prepared) == 2:
+            raise CredentialsError("no vault")
+
+    results = list(run(units(1, 2, 1), rotated, Rollout(serial=("1",)), stop, prepare))
+    failed = {one.device: one.error.message for one in results if one.outcome is Outcome.FAILED}
+    assert failed == {"u1-0": "no vault", "u1-1": "no vault"}
+    assert [(one.device, one.reason) for one in results if one.outcome is Outcome.INTERRUPTED] == [("u2-0", UNPREPARED)]
+    assert len(prepared) == 2
 
 
 def failing(*names: str, outcome: Outcome = Outcome.FAILED):

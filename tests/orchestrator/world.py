@@ -107,6 +107,7 @@ class MemoryDevice:
         self.serves_stale = False
         self.stale_ports: frozenset[int] = frozenset()
         self.problems: tuple[str, ...] = ()
+        self.remarks: tuple[str, ...] = ()
 
     def served(self) -> str:
         return self.leaves["original" if self.serves_stale else self.bound]
@@ -163,6 +164,9 @@ class MemoryDevice:
     def check(self) -> tuple[str, ...]:
         self.trouble("check")
         return self.problems
+
+    def notices(self) -> tuple[str, ...]:
+        return self.remarks
 
     def fire(self) -> None:
         """The dead-man timer runs out."""

@@ -14,16 +14,17 @@ from ottr.app import App
 from ottr.cli.options import Form, Pace, Shared
 from ottr.cli.rollout import Run
 from ottr.errors import InventoryError
+from ottr.notify import EventKind
 from ottr.report import ExitStatus
 from ottr.service import Selection
 from tests.unit.test_service import Fleet
 
 
-def test_secrets_that_cannot_be_read_for_a_later_batch_hide_nothing_of_the_first(
+def test_secrets_that_cannot_be_read_for_a_later_batch_hide_nobody(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The vault's password changed in between, say: devices of the first batch were rotated, and that is told."""
-    fleet, batches = Fleet(tmp_path, "a", "b"), list[object]()
+    """The vault's password changed in between, say: who was rotated, who was not, and why, is shown and told."""
+    fleet, batches = Fleet(tmp_path, "a", "b", "c"), list[object]()
 
     def prepare(hosts: object) -> None:
         batches.append(hosts)
@@ -34,7 +35,19 @@ def test_secrets_that_cannot_be_read_for_a_later_batch_hide_nothing_of_the_first
     app = cast(App, SimpleNamespace(settings=SimpleNamespace(rotation=SimpleNamespace(forks=1))))
     run = Run(app, Shared(output=Form.JSON), Pace(serial="1"), lambda: 2)
     status = run.follow(lambda rollout, stop, watch: fleet.service().rotate(Selection(), rollout, stop, watch=watch))
-    said = capsys.readouterr()
-    assert status is ExitStatus.UNEXPECTED
-    assert [(one["device"], one["outcome"]) for one in json.loads(said.out)["results"]] == [("a", "rotated")]
-    assert "look at the password file" in said.err
+    results = {one["device"]: one for one in json.loads(capsys.readouterr().out)["results"]}
+    assert {name: one["outcome"] for name, one in results.items()} == {
+        "a": "rotated",
+        "b": "failed",
+        "c": "interrupted",
+    }
+    assert results["b"]["error"] == {
+        "kind": "InventoryError",
+        "message": "the vault does not open",
+        "hint": "look at the password file",
+    }
+    assert "could not be looked up" in results["c"]["reason"]
+    assert status is ExitStatus.FAILED
+    summary = fleet.events[-1]
+    assert summary.kind is EventKind.SUMMARY
+    assert {one.device for one in summary.results} == {"a", "b", "c"}

@@ -39,6 +39,7 @@ _HINTS = (
     ("no openssl", "install the openssl program on the host"),
 )
 _CLOCK_SKEW_S = 300
+_EXPOSED = "exposed="
 _SPKI_HEAD = 33  # bytes before the modulus of RSA 2048 (RFC 3279 section 2.3.1); 27 and 24 for P-256 and P-384
 _SLOW_S = 240.0
 
@@ -73,13 +74,14 @@ def open_host(device: Device, options: Mapping[str, Any], credentials: Credentia
 
 
 class LinuxHost:
-    """A driver; also DeadMan, Reusable, Labelled and Preflight."""
+    """A driver; also DeadMan, Reusable, Labelled, Preflight and Noticing."""
 
     def __init__(self, shell: Shell, options: Options) -> None:
         self._shell = shell
         self._options = options
         self._timer: tuple[str, ...] = ()
         """Label of the timer that the next ``install`` starts, and the arguments of ``start_timer``."""
+        self._notices: tuple[str, ...] = ()
 
     def inspect(self) -> Facts:
         """See Driver. ``bound`` is where the link ``current`` leads: a label, or ``original``."""
@@ -114,8 +116,9 @@ class LinuxHost:
         leaf, chain = ("".join(split_pem(pem)).strip() for pem in (issued.leaf_pem, issued.chain_pem))
         keys = (_encode_public_key(spki_der), _encode_parts(spki_der))
         timer = self._timer[1:] if self._timer[:1] == (request.label,) else ()
-        self._call(request.label, "install_certificate", leaf, chain, *keys, *timer, timeout_s=_SLOW_S)
+        output = self._call(request.label, "install_certificate", leaf, chain, *keys, *timer, timeout_s=_SLOW_S)
         self._timer = ()
+        self._notices = _find_notices(output)
 
     def rollback(self, request: CertificateRequest, before: Facts) -> None:
         """See Driver. Where there was nothing before and the service needs a certificate, the new one stays."""
@@ -154,12 +157,20 @@ class LinuxHost:
     def check(self) -> tuple[str, ...]:
         """See Preflight. Runs the service's own test of its configuration."""
         problems = []
-        for line in self._call("", "check", timeout_s=_SLOW_S).splitlines():
+        output = self._call("", "check", timeout_s=_SLOW_S)
+        self._notices = _find_notices(output)
+        for line in output.splitlines():
+            if line.startswith(_EXPOSED):
+                continue
             if not line.startswith("clock="):
                 problems.append(line)
             elif abs(skew := int(line.removeprefix("clock=")) - time.time()) > _CLOCK_SKEW_S:
                 problems.append(f"the clock of the host is {abs(round(skew))} s {'ahead' if skew > 0 else 'behind'}")
         return tuple(problems)
+
+    def notices(self) -> tuple[str, ...]:
+        """See Noticing. A key that every user of the host can read is left so, but not without a word."""
+        return self._notices
 
     def _call(self, label: str, function: str, *arguments: str, timeout_s: float = 60.0) -> str:
         """Run one function of the library and return its output. Raises DriverError."""
@@ -178,6 +189,15 @@ class LinuxHost:
         hint = next((hint for sign, hint in _HINTS if sign in words.lower()), "")
         kind = _STATUSES.get(done.status, DeviceRejected)
         return kind(f"{self._shell.name}: {words or f'a script ended with status {done.status}'}", hint=hint)
+
+
+def _find_notices(output: str) -> tuple[str, ...]:
+    found = [line.removeprefix(_EXPOSED).split(" ", 1) for line in output.splitlines() if line.startswith(_EXPOSED)]
+    return tuple(
+        f"every user of the host can read the key {path} (mode {mode}, as that of the file before): set `mode: '0600'`"
+        " in the options of the route, with `owner` or `group` where the service needs it"
+        for mode, path in found
+    )
 
 
 def _check_label(label: str) -> str:

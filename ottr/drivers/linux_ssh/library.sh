@@ -197,11 +197,42 @@ set_permissions_of() { # path, target
 	told=${told#*"$newline"}
 	wanted=${was#* }
 	case $2 in
-		privkey.pem | combined.pem) wanted=${mode:-$wanted} ;;
+		privkey.pem | combined.pem)
+			note_exposed "$1" "$wanted"
+			wanted=${mode:-$wanted}
+			;;
 	esac
 	[ "${was% *}" = "${is% *}" ] || chown -- "${was% *}" "$2" || cannot "give $base/$label/$2 to ${was% *}"
 	[ -z "$owner$group" ] || chown -- "$owner${group:+:$group}" "$2" || cannot "give $2 to $owner:$group"
 	[ "$wanted" = "${is#* }" ] || chmod -- "$wanted" "$2" || cannot "set the mode of $base/$label/$2"
+}
+
+# A service may need its key as open as it was, so that it stays so; but somebody is told, unless the route says so.
+note_exposed() { # path, mode
+	case $2 in
+		*[4-7]) [ -n "$mode" ] || ! is_reachable || printf 'exposed=%s %s\n' "$2" "$1" ;;
+	esac
+}
+
+note_exposed_now() { # path, target
+	case $2 in
+		privkey.pem | combined.pem)
+			if [ -e "$1" ]; then
+				note_exposed "$1" "$(stat -L -c %a -- "$1")"
+			fi
+			;;
+	esac
+}
+
+# Whether every user may enter the folders that ours is in.
+is_reachable() {
+	folder=${base%/*}
+	while [ -n "$folder" ]; do
+		case $(stat -L -c %a -- "$folder") in
+			*[1357]) folder=${folder%/*} ;;
+			*) return 1 ;;
+		esac
+	done
 }
 
 # Sets "unlinked" unless every path is our link. One readlink for all of them, where it takes several names.
@@ -474,5 +505,6 @@ check() {
 	if ! words=$(test_command 2>&1 </dev/null); then
 		printf 'the service does not pass its own test now: %s\n' "$(printf '%s' "$words" | tail -n 1)"
 	fi
+	each_file note_exposed_now
 	date '+clock=%s'
 }
