@@ -435,7 +435,7 @@ start_timer() { # seconds, nonce, end of the program
 	} >"$base/$label/deadman.sh" &&
 		printf '%s\n' "$2" >"$base/$label/armed" || cannot "write to $base/$label"
 	if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null 2>&1 &&
-		systemd-run --quiet --no-ask-password --unit="$label" --on-active="$1" \
+		systemd-run --quiet --no-ask-password --unit="$label" --on-active="$1" --timer-property=AccuracySec=1s \
 			sh "$base/$label/deadman.sh" 0 "$2" >/dev/null 2>&1 9>&-; then
 		return
 	fi
