@@ -64,10 +64,16 @@ bench-ca: ## compare the private CA with Pebble, openssl ocsp and nginx (ORDERS=
 		--output $(or $(OUTPUT),text)
 	@.venv/bin/python -m bench.ca_status --runs $(or $(RUNS),3) --rows $(or $(ROWS),1000000) --output $(or $(OUTPUT),text)
 
+.PHONY: sweep
+sweep: ## kill Ottr at every act of a rotation of a BIG-IP and of a firewall, not only at those `make test` chooses
+	$(SETUP) test
+	@OTTR_SWEEP=all .venv/bin/pytest -n $(or $(WORKERS),3) tests/acceptance/test_f5_kill_sweep.py \
+		tests/acceptance/test_panos_kill_sweep.py
+
 .PHONY: mutation
 mutation: ## change the private CA in one place at a time and see that a test notices (MOST=40 of each part; all unless said)
 	$(SETUP) test
-	@.venv/bin/python scripts/mutation.py --most $(or $(MOST),0)
+	@nice .venv/bin/python scripts/mutation.py --most $(or $(MOST),0)
 
 .PHONY: bench-ansible
 bench-ansible: ## compare the playbook and the step modules with `ottr rotate` (HOSTS=100 RUNS=3)

@@ -55,6 +55,9 @@ class Issuer(Protocol):
     def change_account_key(self) -> None:
         """Give the account a new key (RFC 8555 section 7.3.5); safe to be killed and repeated."""
 
+    def check_clock(self) -> None:
+        """Raise IssuerUnavailable where this machine's clock is too far from the CA's to order anything."""
+
     def caa_identities(self) -> tuple[str, ...]:
         """Names by which CAA records mean this CA (RFC 8555 section 7.1.1); empty: it does not say."""
 

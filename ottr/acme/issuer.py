@@ -63,7 +63,7 @@ class AcmeIssuer:
         """Order, prove, finalize, download and check; go on with the order the log knows."""
         csr = check_request(request)
         session = self._open_session()
-        self._network.check_clock(self._clock())
+        self.check_clock()
         for order in self._orders(session, request, log):
             issued = self._complete(session, order, csr, request, log)
             if issued is not None:
@@ -76,6 +76,11 @@ class AcmeIssuer:
     def offers_renewal_info(self) -> bool:
         """Whether the directory has ``renewalInfo``."""
         return bool(self.directory().renewal_info)
+
+    def check_clock(self) -> None:
+        """Compare with the CA's last answer; there is one."""
+        self.directory()
+        self._network.check_clock(self._clock())
 
     def caa_identities(self) -> tuple[str, ...]:
         """As the directory's ``caaIdentities`` says."""

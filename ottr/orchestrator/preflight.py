@@ -69,10 +69,13 @@ def _dns_problems(device: Device, around: Surroundings) -> list[str]:
 
 
 def _ca_problems(target: Target, around: Surroundings) -> list[str]:
-    """Whether the CA answers (its directory is fetched, once for all devices), and CAA records let it issue."""
+    """Whether the CA answers (its directory is fetched, once for all devices), clocks agree, and CAA records let it
+    issue."""
     issuer = target.route.issuer
     try:
-        identities = around.authorities[issuer].issuer.caa_identities()
+        authority = around.authorities[issuer].issuer
+        identities = authority.caa_identities()
+        authority.check_clock()
         names = target.device.dns_names if identities else ()
         refused = [(name, around.publisher.refusing_caa(name, identities)) for name in names]
     except OttrError as error:

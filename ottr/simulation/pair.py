@@ -7,7 +7,6 @@ import ssl
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -70,12 +69,9 @@ def build_context(pair: Pair, minimum: ssl.TLSVersion, maximum: ssl.TLSVersion, 
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version, context.maximum_version = minimum, maximum
-    with tempfile.TemporaryDirectory(prefix="ottr-simulation-") as folder:
-        for number, each in enumerate((pair, *others)):
-            both = Path(folder) / f"pair-{number}.pem"
-            both.touch(mode=0o600)
-            both.write_text(write_private_key(each.key))
-            with both.open("a") as file:
-                file.write(each.chain_pem)
-            context.load_cert_chain(both)
+    for each in (pair, *others):
+        with tempfile.NamedTemporaryFile("w", prefix="ottr-simulation-") as both:  # which is nobody else's to read
+            both.write(write_private_key(each.key) + each.chain_pem)
+            both.flush()
+            context.load_cert_chain(both.name)
     return context

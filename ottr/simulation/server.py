@@ -186,6 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    wbufsize = -1  # head and body in one piece: each write is a record of TLS of its own
 
     def __init__(self, connection: socket.socket, answer: Answer) -> None:
         self._answer = answer

@@ -3,25 +3,27 @@
 
 An act is a journal transaction, a request (SSH, HTTP, DNS, TLS) or a rename of a file; each counts twice,
 before and after it, and a script that has been sent to the host counts once more before it is answered.
-The process forks from one that has everything imported already: only that makes a sweep of all acts affordable.
+The process forks from one that has imported already what the runs before it needed: only that makes a sweep affordable.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import json
 import os
 import posix
+import re
 import select
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import dns.query
 import paramiko
@@ -44,7 +46,12 @@ from ottr.transports.http import HttpClient
 from ottr.transports.shell import RemoteShell
 
 LIMIT_S = 60.0
-_LOOK = "look"
+_LOOK, _CHANGE = "look", "change"
+_WRITE = "before write"
+_TELLING = ("type", "action", "category", "cmd", "xpath", "command", "utilCmdArgs", "state")
+"""Of the fields of a form, or of JSON, those that tell the requests of one path apart."""
+_UNIQUE = re.compile(r"ottr-[a-z0-9-]+|[0-9a-f]{12,}|[A-Za-z0-9_-]{20,}|[0-9]+|(?<=/tokens/).+")
+"""What another rotation has another one of."""
 _READS = (
     b"type=op&cmd=%3Cshow",
     b"action=get",
@@ -126,18 +133,30 @@ def run(settings: Path, verb: Verb, log: Path, at: int = 0) -> int:
     child = os.fork()
     if child == 0:
         _in_child(settings, verb, log, at)
-    deadline = time.monotonic() + LIMIT_S
-    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            raise TimeoutError(f"a run took longer than {LIMIT_S} s: {log.read_text()}")
-        select.select([], [], [], 0.005)
-    return os.waitstatus_to_exitcode(ended[1])
+    ends = os.pidfd_open(child)
+    in_time = select.select([ends], [], [], LIMIT_S)[0]
+    os.close(ends)
+    if not in_time:
+        os.kill(child, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if not in_time:
+        raise TimeoutError(f"a run took longer than {LIMIT_S} s: {log.read_text()}")
+    if status == 0:
+        _import_as_well(log)
+    return status
+
+
+def _import_as_well(log: Path) -> None:
+    """Import what the last run has, so that the next one finds it there when it forks."""
+    for name in json.loads(_find_line(log, "modules")):
+        if name not in sys.modules:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
 
 
 def _in_child(settings: Path, verb: Verb, log: Path, at: int) -> None:
     status = 1
+    gc.freeze()  # what is there stays where it is: to look through it would copy all of it for this process
     try:
         with log.open("a") as file:
             os.dup2(file.fileno(), 2)
@@ -149,6 +168,7 @@ def _in_child(settings: Path, verb: Verb, log: Path, at: int) -> None:
             for result in results:
                 file.write(f"{result}\n")
             file.write(f"kinds {json.dumps(countdown.kinds)}\n")
+            file.write(f"modules {json.dumps(list(sys.modules))}\n")
             file.write(f"acts {countdown.passed}\n")
             app.close()
             status = 0 if all(result.outcome is Outcome.ROTATED for result in results) else 1
@@ -160,29 +180,43 @@ def _in_child(settings: Path, verb: Verb, log: Path, at: int) -> None:
 
 
 def _name(name: str, args: tuple[Any, ...], values: Mapping[str, Any]) -> str:
-    """Of a request, with the server it goes to and whether it can change anything there."""
+    """Of a request, what can be told apart: the server, whether it can change anything there, path and content."""
     if name != "request":
         return name
-    body = values.get("body") or b""
-    reads = args[1] == "GET" or any(sign in body for sign in _READS)
-    return f"{_LOOK if reads else 'change'} {urlsplit(args[2]).netloc}"
+    method, url, body = args[1], urlsplit(args[2]), values.get("body") or b""
+    reads = method == "GET" or any(sign in body for sign in _READS)
+    what = f"{method} {unquote(url.path)} {_say(body)}"
+    return f"{_LOOK if reads else _CHANGE} {url.netloc} {_UNIQUE.sub('...', what)}"
+
+
+def _say(body: bytes) -> str:
+    """What a request is for, where its path does not tell: nothing of that is a secret."""
+    text = body.decode("latin-1")
+    fields = json.loads(text) if text.startswith("{") else dict(parse_qsl(text))
+    return " ".join(str(fields[name]) for name in _TELLING if name in fields)
 
 
 def count_acts(log: Path) -> int:
-    return int(log.read_text().rstrip().rpartition("acts ")[2])
+    return int(_find_line(log, "acts"))
 
 
-def choose_acts(log: Path, closely: str) -> list[int]:
-    """The numbers of the acts of the last run to be killed at: a sample that leaves nothing out at one device.
+def choose_acts(log: Path) -> list[int]:
+    """The numbers of the acts of the last run to be killed at: all of them with ``OTTR_SWEEP=all``, else a sample.
 
-    Nothing happens outside between an act's end and the next one's beginning, and looking changes nothing: it is
-    enough to be killed before each journal write, before each request that changes something there (``closely`` is its
-    host and port), before the next act after that, and before the first and the last of all other kinds.
+    The sample has every journal write, and the first act of each other kind: of each method, path and command that is
+    sent. Nothing happens outside between an act's end and the next one's beginning: so it is enough to be killed before
+    each of these, and when it was a change, before the next act as well.
     """
-    kinds: list[str] = json.loads(log.read_text().rpartition("kinds ")[2].partition("\n")[0])
-    before = [number for number, kind in enumerate(kinds) if kind.startswith("before")]
-    places = {kind: [number for number in before if kinds[number] == kind] for kind in set(kinds)}
-    chosen = {number for numbers in places.values() for number in (*numbers[:1], *numbers[-1:])}
-    chosen |= {number for number in before if kinds[number] in ("before write", f"before change {closely}")}
-    chosen |= {number for number in before if number and kinds[number - 1] == f"after change {closely}"}
-    return sorted(number + 1 for number in chosen)
+    kinds: list[str] = json.loads(_find_line(log, "kinds"))
+    if os.environ.get("OTTR_SWEEP") == "all":
+        return list(range(1, len(kinds) + 1))
+    first = {kind: number for number, kind in reversed(list(enumerate(kinds, 1)))}
+    chosen = {number for number, kind in enumerate(kinds, 1) if kind == _WRITE}
+    chosen |= {number for kind, number in first.items() if kind.startswith("before")}
+    chosen |= {number + 1 for kind, number in first.items() if kind.startswith(f"after {_CHANGE}")}
+    return sorted(chosen)
+
+
+def _find_line(log: Path, word: str) -> str:
+    """What the last line says that begins with this word."""
+    return log.read_text().rpartition(f"\n{word} ")[2].partition("\n")[0]

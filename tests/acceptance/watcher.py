@@ -14,20 +14,27 @@ import ssl
 import subprocess
 import sys
 import time
+from functools import cache
 
 _SERVED = "served "
 
 
 def fetch(address: str, port: int, name: str) -> bytes:
     """The DER that is served now."""
+    with (
+        socket.create_connection((address, port), 5) as plain,
+        _build_context().wrap_socket(plain, server_hostname=name) as tls,
+    ):
+        return tls.getpeercert(binary_form=True) or b""
+
+
+@cache
+def _build_context() -> ssl.SSLContext:
+    """Once for all handshakes. None goes on with the session of another one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with (
-        socket.create_connection((address, port), 5) as plain,
-        context.wrap_socket(plain, server_hostname=name) as tls,
-    ):
-        return tls.getpeercert(binary_form=True) or b""
+    return context
 
 
 class Watcher:

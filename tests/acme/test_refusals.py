@@ -334,12 +334,15 @@ def test_a_clock_that_is_wrong_here_orders_nothing_and_says_so(proxy, make_issue
     """The certificate would look not valid yet, or due again at once: one more order at every run."""
     key = ec.generate_private_key(ec.SECP256R1())
     request, clock = make_request(name, key=key), [timedelta()]
-    issuer = make_issuer(proxy, clock=lambda: datetime.now(UTC) + clock[0])
+    now = lambda: datetime.now(UTC) + clock[0]  # noqa: E731
+    issuer = make_issuer(proxy, clock=now)
     issued = issuer.issue(request, log)
     clock[0], ordered = ahead, log.url
     with pytest.raises(IssuerUnavailable, match=words) as raised:
         issuer.issue(request, log)
     assert "NTP" in raised.value.hint
+    with pytest.raises(IssuerUnavailable, match="nothing is ordered"):
+        make_issuer(proxy, clock=now).check_clock()
     clock[0] = timedelta()
     assert (log.url, issuer.issue(request, log)) == (ordered, issued)
     assert proxy.count("POST /order-plz") == 1

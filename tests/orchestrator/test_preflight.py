@@ -38,7 +38,7 @@ def test_a_device_that_is_ready_is_planned_and_nothing_is_changed(world):
     assert (result.outcome, result.error, result.step) == (Outcome.PLANNED, None, "preflight")
     assert (result.driver, result.issuer, result.started, result.finished) == ("memory", "ca", world.now, world.now)
     assert (world.device.keys, world.device.bound) == before
-    assert set(world.trouble.acts) == {"connect", "inspect", "check", "directory"}
+    assert set(world.trouble.acts) == {"connect", "inspect", "check", "directory", "clock"}
     assert world.publisher.probed == ["web1.example.com", "www.example.com"]
     assert world.surroundings().stores.journal.history("web1") == []
 
@@ -71,10 +71,11 @@ def test_a_device_without_a_certificate_differs_from_nothing(world):
     )
 
 
-def test_every_problem_is_told_at_once(world):
+@pytest.mark.parametrize("act", ["directory", "clock"])
+def test_every_problem_is_told_at_once(world, act):
     world.device.problems = ("sudo is refused", "the disk is full")
     world.publisher.error = DnsError("no solver writes the zone")
-    world.trouble.happen = failing("directory", IssuerUnavailable("the CA does not answer"))
+    world.trouble.happen = failing(act, IssuerUnavailable("the CA does not answer"))
     result = look(world)
     assert (result.outcome, result.error.kind) == (Outcome.FAILED, "NotReady")
     problem = "no solver writes the zone"

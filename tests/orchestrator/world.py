@@ -217,6 +217,9 @@ class MemoryIssuer:
     def change_account_key(self) -> None:
         self.trouble("key change")
 
+    def check_clock(self) -> None:
+        self.trouble("clock")
+
     def caa_identities(self) -> tuple[str, ...]:
         self.trouble("directory")
         return ("ca.test",)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ottr.app import App, Options
 from ottr.lab.appliance import BARE, MIXED, Model
 from ottr.lab.embedded.machines import EmbeddedHost
 from ottr.lab.process import find_program
@@ -31,7 +32,20 @@ def answers(address: str, port: int) -> bool:
         return client.connect_ex((address, port)) == 0
 
 
+def revoke(folder: Path, device: str) -> None:
+    """Have a host's certificate revoked at the lab's CA, which then wants it renewed (RFC 9773) and says so."""
+    app = App(Options(config=folder / "ottr.yaml"))
+    try:
+        certificates = app.stores.certificates
+        issued = certificates.pem(device, certificates.current(device)[device].sha256)
+        assert issued is not None
+        app.authorities["lab"].issuer.revoke(issued.leaf_pem)
+    finally:
+        app.close()
+
+
 def test_a_lab_is_held_open_until_a_signal(somebody: Operator) -> None:
+    """Somebody takes its files over and rotates; what its CA wants renewed early is renewed by the next run."""
     folder = somebody.folder / "lab"
     process = somebody.start("lab", "--hosts", "1", "--folder", str(folder), "-o", "json")
     assert process.stdout is not None
@@ -46,6 +60,11 @@ def test_a_lab_is_held_open_until_a_signal(somebody: Operator) -> None:
     somebody.run("init", "--lab", str(folder), str(mine))
     assert somebody.run("plan", "--config", str(mine / "ottr.yaml"), "-o", "json").json["due"] == 1 + len(BARE)
     somebody.run("rotate", "--config", str(mine / "ottr.yaml"))
+    revoke(mine, host["name"])
+    again = somebody.run("rotate", "--config", str(mine / "ottr.yaml"), "-o", "json").json
+    assert again["counts"]["not_due"] == len(BARE)
+    [early] = [one for one in again["results"] if one["outcome"] == "rotated"]
+    assert (early["device"], early["reason"]) == (host["name"], "ari_window")
     for device in (host, *appliances):
         assert answers(device["address"], device["port"])
     interrupt(process, signal.SIGTERM)

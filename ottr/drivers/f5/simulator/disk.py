@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 CSR_FOLDER = "/config/ssl/ssl.csr"
 UPLOADS = "/var/config/rest/downloads"
@@ -50,24 +51,24 @@ class Disk:
 
     def place(self, path: str) -> Path:
         """Where a file is on this machine. Links lead nowhere outside. Raises OSError for too many of them."""
-        parts = list(reversed(PurePosixPath(path).parts[1:] if path.startswith("/") else PurePosixPath(path).parts))
-        here, links = self.root, 0
+        root = str(self.root)  # each request looks up many paths, and Path objects would be most of its time
+        parts, here, links = _split(path), root, 0
         while parts:
             part = parts.pop()
             if part == "..":
-                here = here.parent if here != self.root else here
+                here = here.rpartition("/")[0] if here != root else here
                 continue
-            if not (here / part).is_symlink():
-                here /= part
+            if not os.path.islink(f"{here}/{part}"):  # noqa: PTH114
+                here = f"{here}/{part}"
                 continue
             links += 1
             if links > _MAXIMUM_LINKS:
                 raise OSError(f"{path}: too many levels of symbolic links")
-            target = (here / part).readlink()
-            if target.is_absolute():
-                here = self.root
-            parts += reversed([piece for piece in target.parts if piece != "/"])
-        return here
+            target = os.readlink(f"{here}/{part}")  # noqa: PTH115
+            if target.startswith("/"):
+                here = root
+            parts += _split(target)
+        return Path(here)
 
     def read(self, path: str) -> bytes | None:
         """A file's content; None when it cannot be read."""
@@ -132,3 +133,8 @@ class Disk:
                     if path.is_file() and not path.is_symlink():
                         found.append(path.read_bytes())
         return found
+
+
+def _split(path: str) -> list[str]:
+    """The parts of a path, the last one first."""
+    return [part for part in reversed(path.split("/")) if part not in ("", ".")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha1
 from ipaddress import ip_address
 from typing import Any
@@ -61,8 +62,9 @@ def write_key(key: PrivateKey) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
+@lru_cache(256)
 def read_key(content: bytes | str) -> PrivateKey | None:
-    """The RSA or EC key in a PEM; None when there is none."""
+    """The RSA or EC key in a PEM; None when there is none. The same object for the same text: RSA keys are slow."""
     try:
         key = load_pem_private_key(content.encode() if isinstance(content, str) else content, None)
     except (ValueError, TypeError):
@@ -72,11 +74,15 @@ def read_key(content: bytes | str) -> PrivateKey | None:
 
 def read_chain(content: bytes | str) -> list[x509.Certificate]:
     """All certificates of a PEM; empty when one cannot be read."""
-    text = content.decode("latin-1") if isinstance(content, bytes) else content
+    return list(_read_chain(content.decode("latin-1") if isinstance(content, bytes) else content))
+
+
+@lru_cache(256)
+def _read_chain(text: str) -> tuple[x509.Certificate, ...]:
     try:
-        return [x509.load_pem_x509_certificate(match.encode()) for match in _CERTIFICATE.findall(text)]
+        return tuple(x509.load_pem_x509_certificate(match.encode()) for match in _CERTIFICATE.findall(text))
     except ValueError:
-        return []
+        return ()
 
 
 def write_chain(chain: list[x509.Certificate]) -> str:

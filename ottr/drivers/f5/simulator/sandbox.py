@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
+from ottr.drivers.f5.simulator.stub import PROGRAM
 from ottr.simulation.server import wait_until
 
 _PROGRAMS = "/opt/simulated"
@@ -45,7 +44,7 @@ class Sandbox:
 
     def __init__(self, root: Path, hostname: str) -> None:
         self.root = root
-        self.environment: Mapping[str, str] = {
+        self.environment: dict[str, str] = {
             "PATH": f"{_PROGRAMS}:/usr/bin:/bin:/usr/sbin:/sbin",
             "HOME": "/root",
             "LANG": "C",
@@ -59,17 +58,14 @@ class Sandbox:
 
     def command(self, *argv: str, terminal: str = "") -> list[str]:
         """The command line that runs a program inside. Raises SandboxError."""
-        with self._lock:
-            if self._holder is None:
-                self._start()
         given = {**self.environment, **({"TERM": terminal} if terminal else {})}
-        enter = ["nsenter", f"--target={self._inside}", *_user_options(), "--mount", "--pid", "--root", "--wd"]
-        return [*enter, "--", "/usr/bin/env", "-i", *(f"{name}={value}" for name, value in given.items()), *argv]
+        return [*self._enter(), "/usr/bin/env", "-i", *(f"{name}={value}" for name, value in given.items()), *argv]
 
     def run(self, script: str, *, disk_full: bool = False) -> tuple[str, str]:
         """Run a script; what it wrote to standard output and to standard error. Raises SandboxError."""
         done = subprocess.run(
-            self.command("/bin/bash", "-c", f"{_FULL if disk_full else ''}{script}"),
+            [*self._enter(), "/bin/bash", "-c", f"{_FULL if disk_full else ''}{script}"],
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -77,6 +73,13 @@ class Sandbox:
             check=False,
         )
         return done.stdout, done.stderr
+
+    def _enter(self) -> list[str]:
+        """What a command line begins with that runs inside."""
+        with self._lock:
+            if self._holder is None:
+                self._start()
+        return ["nsenter", f"--target={self._inside}", *_user_options(), "--mount", "--pid", "--root", "--wd", "--"]
 
     def end_processes(self) -> None:
         """End everything that runs inside; the next command begins anew."""
@@ -132,10 +135,7 @@ class Sandbox:
         for name in _SYSTEM:
             if (machine := Path("/", name)).is_symlink() and not (root / name).is_symlink():
                 (root / name).symlink_to(machine.readlink())
-        python = Path(sys.base_prefix)
         places = [*_READ_ONLY, *(name for name in _SYSTEM if not (root / name).is_symlink())]
-        if not python.is_relative_to("/usr"):
-            places.append(str(python.relative_to("/")))
         there = [place for place in places if Path("/", place).exists()]
         for place in [*there, "proc", "dev"]:
             _make_place(Path("/", place), root / place)
@@ -143,9 +143,8 @@ class Sandbox:
         (root / "etc/group").write_text("root:x:0:\n")
         programs = root / _PROGRAMS.lstrip("/")
         programs.mkdir(parents=True, exist_ok=True)
-        text = Path(__file__).with_name("stub.py").read_text()
         for name in _STUBS:
-            (programs / name).write_text(f"#!{Path(sys.base_prefix, 'bin', 'python3')} -IS\n{text}")
+            (programs / name).write_text(PROGRAM)
             (programs / name).chmod(0o755)
         return there
 

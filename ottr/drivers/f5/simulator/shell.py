@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The device's side of the programs in its shell: answers tmsh, bigstart and httpd over a socket in the sandbox."""
+"""The device's side of the programs in its shell: answers tmsh, bigstart and httpd."""
 
 from __future__ import annotations
 
-import os
+import hmac
+import secrets
 import socket
 import threading
 from contextlib import nullcontext, suppress
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ottr.drivers.f5.simulator.answers import Refusal
 from ottr.drivers.f5.simulator.sandbox import Sandbox, SandboxError
 from ottr.drivers.f5.simulator.state import State
+from ottr.drivers.f5.simulator.stub import PLACE
 from ottr.drivers.f5.simulator.system import run_service
 from ottr.drivers.f5.simulator.tmsh import prompt, run_tmsh
 
@@ -21,12 +22,13 @@ _IDLE_S = 10.0
 
 
 class DeviceShell:
-    """Runs scripts in the sandbox, and listens there for what they ask of the device."""
+    """Runs scripts in the sandbox, and listens for what they ask of the device."""
 
     def __init__(self, state: State, sandbox: Sandbox) -> None:
         self._state, self.sandbox = state, sandbox
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
+        self._secret = secrets.token_hex(16)
         self._lock = threading.Lock()
 
     def run(self, script: str) -> tuple[str, str]:
@@ -42,7 +44,8 @@ class DeviceShell:
         """Take questions from now on."""
         with self._lock:
             if self._listener is None:
-                self._listener = _bind(self.sandbox.root / "var" / "run", "mcpd.sock")
+                self._listener = socket.create_server(("127.0.0.1", 0))
+                self.sandbox.environment[PLACE] = f"{self._secret}:{self._listener.getsockname()[1]}"
                 self._thread = threading.Thread(target=self._serve, args=(self._listener,), daemon=True)
                 self._thread.start()
 
@@ -69,9 +72,12 @@ class DeviceShell:
         with connection, suppress(OSError, ValueError):
             connection.settimeout(_IDLE_S)
             with connection.makefile("rb") as stream:
-                told = self.do(stream.read().decode().split("\0"))
-            fields = (told.get(name, "") for name in ("out", "error", "bash"))
-            connection.sendall("\0".join((str(told.get("status", 0)), *fields)).encode())
+                secret, number = _read_field(stream), int(_read_field(stream))
+                words = [_read_field(stream) for _ in range(number)]
+            if hmac.compare_digest(secret.encode(), self._secret.encode()):
+                told = self.do(words)
+                fields = (str(told.get("status", 0)), *(told.get(name, "") for name in ("out", "error", "bash")))
+                connection.sendall("".join(f"{field}\0" for field in fields).encode())
 
     def do(self, words: list[str]) -> Told:
         """One command, by the program's name and its arguments."""
@@ -104,14 +110,11 @@ def _do(state: State, words: list[str]) -> Told:
             return {"error": f"usage: {words[0] if words else ''}\n", "status": 1}
 
 
-def _bind(folder: Path, name: str) -> socket.socket:
-    """Listen on a Unix socket in a folder, however long its path is."""
-    (folder / name).unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        listener.bind(f"/proc/self/fd/{descriptor}/{name}")
-        listener.listen(16)
-    finally:
-        os.close(descriptor)
-    return listener
+def _read_field(stream: IO[bytes]) -> str:
+    """What comes before the next zero byte. Raises ValueError when there is none."""
+    field = bytearray()
+    while (byte := stream.read(1)) != b"\0":
+        if not byte:
+            raise ValueError("the program has gone")
+        field += byte
+    return field.decode()

@@ -1,72 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
 """tmsh, bigstart, httpd: programs in the device's shell. They give what they are asked to the device and print what
-it says. Runs without any package; imports are few, because it is started often: ``socket`` alone costs as much as
-all the rest of it."""
+it says. They are written for bash, which starts much faster than Python: a rotation runs them often.
 
-import _socket
-import os
-import sys
+Fields of a message end with a zero byte. There: a secret that only the device's own shell knows, the number of words,
+the words. Back: exit status, what goes to standard output, to standard error, and what bash is to run.
+"""
 
-SOCKET = "/var/run/mcpd.sock"
+from __future__ import annotations
 
+PLACE = "MCPD"
+"""The variable that has the secret and, behind a colon, the device's port on 127.0.0.1."""
 
-def ask(words: list[str]) -> int:
-    """Let the device do one command; its exit status."""
-    line = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    line.connect(SOCKET)
-    line.sendall("\0".join(words).encode())
-    line.shutdown(_socket.SHUT_WR)
-    told = b""
-    while part := line.recv(65536):
-        told += part
-    line.close()
-    status, out, error, script = (told.decode() or "1\0\0the device is off\0").split("\0")
-    sys.stdout.write(out)
-    sys.stdout.flush()
-    sys.stderr.write(error)
-    sys.stderr.flush()
-    if script:
-        return os.spawnv(os.P_WAIT, "/bin/bash", ["/bin/bash", "-c", script])  # noqa: S606 - bash is what was asked for
-    return int(status)
+PROGRAM = r"""#!/bin/bash
+ask() {
+    local status out error script
+    if ! { exec 3<>"/dev/tcp/127.0.0.1/${MCPD#*:}"; } 2>/dev/null; then
+        echo "Connection to mcpd has been lost" >&2
+        exit 1
+    fi
+    printf '%s\0' "${MCPD%%:*}" $# "$@" >&3
+    if ! IFS= read -r -d '' status <&3; then
+        echo "the device is off" >&2
+        exit 1
+    fi
+    IFS= read -r -d '' out <&3
+    IFS= read -r -d '' error <&3
+    IFS= read -r -d '' script <&3
+    exec 3>&-
+    printf %s "$out"
+    printf %s "$error" >&2
+    if [ -n "$script" ]; then
+        /bin/bash -c "$script"
+    else
+        return "$status"
+    fi
+}
 
+# The prompt of tmsh, until its user quits. What is typed is shown when it is read, as line editors do.
+converse() {
+    local line
+    [ ! -t 0 ] || stty -echo
+    while ask prompt; IFS= read -r line || [ -n "$line" ]; do
+        [ ! -t 0 ] || printf '%s\n' "$line"
+        line=${line#"${line%%[![:space:]]*}"}
+        line=${line%"${line##*[![:space:]]}"}
+        case $line in
+            quit | exit) break ;;
+            ?*) ask tmsh "$line" ;;
+        esac
+    done
+    return 0
+}
 
-def converse() -> int:
-    """The prompt of tmsh, until its user quits. What is typed is shown when it is read, as line editors do."""
-    import termios
-
-    on_terminal = sys.stdin.isatty()
-    if on_terminal:
-        mode = termios.tcgetattr(0)
-        mode[3] &= ~termios.ECHO
-        termios.tcsetattr(0, termios.TCSANOW, mode)
-    while True:
-        ask(["prompt"])
-        line = sys.stdin.readline()
-        if on_terminal:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-        if not line or line.strip() in ("quit", "exit"):
-            return 0
-        if line.strip():
-            ask(["tmsh", line.strip()])
-
-
-def main() -> int:
-    """Whatever the program is called."""
-    name, arguments = sys.argv[0].rpartition("/")[2], sys.argv[1:]
-    if name != "tmsh":
-        return ask([name, *arguments])
-    if arguments[:1] == ["-c"]:
-        return ask(["tmsh", " ".join(arguments[1:])])
-    if not arguments:
-        return converse()
-    return ask(["tmsh", " ".join(f'"{word}"' if any(c.isspace() for c in word) else word for word in arguments)])
-
-
-try:
-    sys.exit(main())
-except (KeyboardInterrupt, BrokenPipeError):
-    sys.exit(130)
-except OSError as error:
-    print(f"Connection to mcpd has been lost: {error}", file=sys.stderr)
-    sys.exit(1)
+name=${0##*/}
+if [ "$name" != tmsh ]; then
+    ask "$name" "$@"
+elif [ $# = 0 ]; then
+    converse
+elif [ "$1" = -c ]; then
+    shift
+    ask tmsh "$*"
+else
+    line=
+    for word; do
+        case $word in
+            *[[:space:]]*) word="\"$word\"" ;;
+        esac
+        line="$line${line:+ }$word"
+    done
+    ask tmsh "$line"
+fi
+"""
