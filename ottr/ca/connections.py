@@ -63,20 +63,24 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before the end of the headers."""
+        answered = self.server_state.total_requests
         if not self._has_headers():
-            self._await_headers()
             self._received += len(data)
         super().data_received(data)
         if self._has_headers():
             self._stop_timer()
             if not self.cycle.more_body:
                 self.crowd.remove(self)
-        elif self._received > self.crowd.patience.header_bytes:
-            self.transport.abort()
+        elif self.server_state.total_requests == answered:
+            self._await_headers()
+            if self._received > self.crowd.patience.header_bytes:
+                self.transport.abort()
 
     def on_response_complete(self) -> None:
-        """What waits for a further request may have to go first."""
+        """Of those that wait for a further request it is the last now."""
         super().on_response_complete()
+        self._stop_timer()
+        self.crowd.remove(self)
         self.crowd.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -101,6 +105,6 @@ class PatientProtocol(HttpToolsProtocol):
             self._timer = None
 
 
-def build_protocol(patience: Patience) -> type[HttpToolsProtocol]:
+def build_protocol(patience: Patience) -> type[PatientProtocol]:
     """The protocol for the connections of one server."""
     return type("ServersProtocol", (PatientProtocol,), {"crowd": Crowd(patience)})

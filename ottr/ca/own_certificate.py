@@ -49,7 +49,8 @@ class OwnCertificate:
 
     def renew(self) -> None:
         """Load a new certificate when this one has lived half its life or counts no more; new connections get it."""
-        if self._row is not None and self._is_good(self._row):
+        former = self._row
+        if former is not None and self._is_good(former):
             return
         key = generate_key(self._choose_algorithm())
         terms = Terms(_PROFILE, ANY_NAME, "ca:server", lifetime_s=_LIFETIME_S)
@@ -58,15 +59,19 @@ class OwnCertificate:
         pem = b"".join(one.public_bytes(Encoding.PEM) for one in chain)
         secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         if self._loop is None:
-            self._use(row, secret + pem)
+            self._use(former, row, secret + pem)
         else:
             with suppress(RuntimeError):  # the loop has ended, and the server with it
-                self._loop.call_soon_threadsafe(self._use, row, secret + pem)
+                self._loop.call_soon_threadsafe(self._use, former, row, secret + pem)
 
-    def _use(self, row: Certificate, pem: bytes) -> None:
-        """What could not be loaded (no more open files, say) is not this server's: the next look makes another."""
-        load_chain(self.context, pem)
-        self._row = row
+    def _use(self, former: Certificate | None, row: Certificate, pem: bytes) -> None:
+        """What could not be loaded (no more open files, say) is not this server's: the next look makes another.
+
+        Of several that were made while the loop was busy the first is loaded.
+        """
+        if self._row is former:
+            load_chain(self.context, pem)
+            self._row = row
 
     def _is_good(self, row: Certificate) -> bool:
         """Half of its life is left, and neither it nor who vouches for it was revoked or retired."""

@@ -11,7 +11,7 @@ import signal
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from starlette.applications import Starlette
 from ottr.ca.acme.server import AcmeServer
 from ottr.ca.authority import Authority
 from ottr.ca.connections import DEFAULT_PATIENCE, Patience, build_protocol
+from ottr.ca.direct import add_acme
 from ottr.ca.downloads import build_trust_routes
 from ottr.ca.est.routes import open_est_routes
 from ottr.ca.est.settings import read_est_settings
@@ -38,7 +39,7 @@ from ottr.ca.status.listening import add_fast_path
 from ottr.ca.status.pages import StatusPages
 from ottr.ca.status.service import Status
 from ottr.ca.status.web import STATUS_THREADS, StatusApp, build_status_routes
-from ottr.ca.web import THREADS, build_acme_route, build_app
+from ottr.ca.web import THREADS, build_app
 from ottr.errors import AuthorityError, SettingsError
 
 _LOG = logging.getLogger(__name__)
@@ -86,7 +87,11 @@ def read_server_settings(settings: CaSettings) -> ServerSettings:
 class Applications:
     """What is served, and where: over TLS, and without."""
 
+    acme: AcmeServer
+    pool: Executor
+    """In which ACME works."""
     whole: Starlette
+    """All but ACME."""
     plain: Starlette
     """What is public and signed: CRLs, OCSP answers, issuers' certificates, the trust bundle."""
     status: Status
@@ -108,13 +113,12 @@ def build_applications(
     public = [*build_trust_routes(authority, status_pool), *build_status_routes(status_app)]
     whole = build_app(
         [
-            build_acme_route(acme, pool, body_s=patience.body_s),
             build_jwks_route(authority, pool),
             *open_est_routes(authority, pool, enrolled),
             *public,
         ]
     )
-    return Applications(whole, build_app(public), status)
+    return Applications(acme, pool, whole, build_app(public), status)
 
 
 def serve(authority: Authority, settings: ServerSettings, ready: Callable[[str], None]) -> None:
@@ -139,12 +143,13 @@ def build_server(
     enrolled = _prepare_est(authority, tls, stack)
     applications = build_applications(authority, stack, patience, enrolled)
     applications.status.keep()
-    protocol = add_fast_path(tell_peers(build_protocol(patience)), applications.status)
-    main = open_door(applications.whole, (settings.host, settings.port), "server.listen", protocol, stack)
-    main.config.ssl = tls
-    doors = [main]
+    base, status = build_protocol(patience), applications.status
+    whole = add_fast_path(tell_peers(add_acme(base, applications.acme, applications.pool)), status)
+    doors = [open_door(applications.whole, (settings.host, settings.port), "server.listen", whole, stack)]
+    doors[0].config.ssl = tls
     if settings.http_listen is not None:
-        doors.append(open_door(applications.plain, settings.http_listen, "server.http_listen", protocol, stack))
+        plain = add_fast_path(tell_peers(base), status)
+        doors.append(open_door(applications.plain, settings.http_listen, "server.http_listen", plain, stack))
 
     def tell(port: int) -> None:
         follow(asyncio.get_running_loop())

@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CA's servers in HTTP: an ASGI application, and a process that serves it."""
+"""The CA's servers in ASGI: all but ACME, see ``direct``."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Mount
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute
+from starlette.types import Receive, Send
 
-from ottr.ca.acme.exchange import MOST_BYTES, Message, Reply
-from ottr.ca.acme.server import AcmeServer
+from ottr.ca.acme.exchange import Reply
 
 BODY_S = 10.0
 THREADS = 32
@@ -42,42 +40,6 @@ def build_app(routes: Sequence[BaseRoute]) -> Starlette:
         yield
 
     return Starlette(routes=routes, lifespan=live)
-
-
-def build_acme_route(server: AcmeServer, pool: Executor, prefix: str = "/acme", body_s: float = BODY_S) -> BaseRoute:
-    """The route of the ACME server, which works in threads of the pool unless that takes longer than the work.
-
-    It speaks ASGI itself: a request object and a response object would cost as much as all else of the way to here.
-    """
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            body = await receive_body(receive, MOST_BYTES, body_s)
-        except BodyRefused as refused:
-            await send_reply(send, Reply(refused.status, headers={"Connection": "close"}))
-            return
-        message = _build_message(scope, prefix, body)
-        if server.is_quick(message):
-            reply = server.handle(message)
-        else:
-            reply = await asyncio.get_running_loop().run_in_executor(pool, server.handle, message)
-        await send_reply(send, reply)
-
-    return Mount(prefix, app=answer)
-
-
-def _build_message(scope: Scope, prefix: str, body: bytes) -> Message:
-    headers = {name: value for name, value in scope["headers"] if name in (b"host", b"content-type")}
-    host, client = headers.get(b"host", b"").decode("latin-1"), scope["client"]
-    return Message(
-        method=scope["method"],
-        path=scope["raw_path"].decode("latin-1")[len(prefix) :],
-        base=f"{scope['scheme']}://{host}{prefix}",
-        body=body,
-        content_type=headers.get(b"content-type", b"").decode("latin-1"),
-        query=scope["query_string"].decode("latin-1"),
-        address=client[0] if client else "",
-    )
 
 
 async def receive_body(receive: Receive, most: int, timeout_s: float = BODY_S) -> bytes:

@@ -254,6 +254,12 @@ def test_JL_08_an_index_and_its_certificates(typed: Typed, tmp_path: Path, folde
     assert "did not sign" in typed(*words, "--certificates", tmp_path / "certs", status=ExitStatus.ERROR)
 
 
+def test_JL_08_an_index_without_its_certificates(typed: Typed, tmp_path: Path) -> None:
+    (tmp_path / "index.txt").write_text("V\t300101000000Z\t\t0ABC\tunknown\t/CN=a.test\n")
+    assert "1 taken in, 0 were known" in typed("import", tmp_path / "index.txt", "--index", "intermediate-1")
+    assert "subject: /CN=a.test" in typed("show", "ABC")
+
+
 def assert_all_open(folder: Path, passphrase: Passphrase) -> None:
     """Whatever is sealed in the database, in tables of any part."""
     engine = sa.create_engine(f"sqlite:///{folder / 'ca.db'}")
@@ -326,6 +332,8 @@ def test_the_passphrase_is_asked_for_and_not_shown(
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     assert "differ" in typed("init", "--dir", tmp_path / "new", status=ExitStatus.ERROR)
     assert not (tmp_path / "new").exists()
+    assert "same" not in typed("init", "--dir", tmp_path / "new")
+    assert (tmp_path / "new" / "keys").exists()
 
 
 def test_keys_in_a_token_have_no_passphrase_to_change(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,6 +346,13 @@ class Token:
 
     def close(self) -> None:
         """Nothing."""
+
+
+def test_the_key_of_an_account_binding_is_shown_once(typed: Typed) -> None:
+    first, second, _ = typed("eab", "*.dev.test", "--kid", "one").splitlines()
+    assert first == "kid:      one"
+    assert second.startswith("hmac key: ")
+    assert "there is a binding 'one' already" in typed("eab", "*.dev.test", "--kid", "one", status=ExitStatus.ERROR)
 
 
 def test_other_commands_do_not_load_the_CA() -> None:

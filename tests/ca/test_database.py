@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import sqlalchemy as sa
 
@@ -21,9 +22,13 @@ from ottr.ca import certificates, issuers
 from ottr.ca.authority import Authority
 from ottr.ca.certificates import list_certificates
 from ottr.ca.database import Database, sqlite_url
+from ottr.ca.est.server import EstServer
+from ottr.ca.est.settings import EstSettings
+from ottr.ca.est.users import Grant, create_user
+from ottr.ca.jwks import list_exposed
 from ottr.ca.keyed import issue_with_key
-from ottr.ca.model import Reason, Status
-from ottr.ca.names import parse_names
+from ottr.ca.model import KeyAlgorithm, Reason, Status
+from ottr.ca.names import NameRules, parse_names
 from ottr.ca.opening import init_authority, open_authority
 from ottr.ca.renewal import renew_certificate
 from ottr.ca.rollover import start_rollover
@@ -35,9 +40,12 @@ from ottr.errors import StatusConflict, StoreError
 from ottr.lab.network import Network
 from ottr.lab.postgresql import Postgresql, run_postgresql
 from tests.ca.conftest import PASSPHRASE
+from tests.ca.est.conftest import Holder, read_issued
+from tests.ca.est.test_est_enrolment import basic
 from tests.ca.requests import SERVER, build_name, build_request
 from tests.ca.status.asking import build_request as build_ocsp_request
 from tests.ca.status.asking import read_status
+from tests.ca.test_jwks import make_signer, read_kids, sign
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +121,41 @@ def test_many_at_once_lose_nothing(authority: Authority) -> None:
         recorded = {row.serial for row in list_certificates(connection)}
         assert len(certificates.list_changes(connection, "intermediate-1")) == 1
     assert recorded >= set(rows)
+
+
+def test_EST_enrols_renews_and_gives_the_last_use_of_a_password_to_one(authority: Authority) -> None:
+    server = EstServer(authority, EstSettings(enabled=True, profiles=("client",)))
+    grant = Grant(NameRules(common_names=("sensor-*",)), ("client",), uses=2)
+    password = basic("devices", create_user(authority, "devices", grant))
+    device = Holder(server)
+    body = device.csr(common_name="sensor-1")
+    first = read_issued(device.ask("simpleenroll", body, authorization=password))
+    device.row = authority.find_serial(format(first.serial_number, "x"))
+    second = read_issued(device.ask("simplereenroll", body))
+    assert (second.serial_number != first.serial_number, second.subject) == (True, first.subject)
+    assert Holder(server).ask("simpleenroll", body, authorization=basic("a\0b", "x")).status_code == 401
+
+    def enrol(number: int) -> int:
+        newcomer = Holder(server)
+        return newcomer.ask(
+            "simpleenroll", newcomer.csr(common_name=f"sensor-{number}"), authorization=password
+        ).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        statuses = list(pool.map(enrol, range(4)))
+    assert (statuses.count(200), set(statuses) <= {200, 400, 401}) == (1, True)
+    authority.revoke(device.row.issuer_id, device.row.serial, Reason.SUPERSEDED, "operator")
+    assert device.ask("simplereenroll", body).status_code == 403
+
+
+def test_the_set_of_token_keys_follows_renewal_and_revocation(authority: Authority) -> None:
+    old, revoked = make_signer(authority), make_signer(authority, KeyAlgorithm.ED25519)
+    authority.revoke(revoked.issuer_id, revoked.serial, Reason.KEY_COMPROMISE, "operator")
+    new = renew_certificate(authority, old).new
+    assert set(read_kids(authority)) == {old.key_id, new.key_id}
+    assert read_kids(authority, grace_s=0.0) == [new.key_id]
+    keys = jwt.PyJWKSet.from_dict({"keys": list(list_exposed(authority, 0.0))})
+    assert jwt.decode(sign(authority, new, "ES256"), keys[new.key_id], algorithms=["ES256"]) == {"sub": "alice"}
 
 
 def test_what_is_being_signed_when_the_issuer_is_compromised_goes_with_the_rest(authority: Authority) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server whose certificate and key are two files that somebody else renews."""
+"""The server's certificate: of two files that somebody else renews, or its own."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from ottr.ca.given_certificate import GivenCertificate
 from ottr.ca.keyed import issue_with_key, take_key
 from ottr.ca.keys import PrivateKey
 from ottr.ca.names import parse_names
+from ottr.ca.own_certificate import OwnCertificate
 from ottr.errors import AuthorityError
 from tests.ca.acme.test_acme_connections import PATIENCE, shake_hands, wait_for
 from tests.ca.acme.wire import run_server
-from tests.ca.conftest import write_pem
+from tests.ca.conftest import MovableClock, write_pem
 from tests.ca.requests import SERVER, build_name
 
 
@@ -95,3 +96,30 @@ def test_a_key_that_cannot_be_read_is_said_and_nobody_asked_for_its_password(
         key.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
     with pytest.raises(AuthorityError, match=r"server\.key cannot be used"):
         GivenCertificate(certificate, key)
+
+
+class BusyLoop:
+    """Runs what it is given when it comes to it."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def call_soon_threadsafe(self, work: Callable[..., None], *given: object) -> None:
+        self.waiting.append(lambda: work(*given))
+
+
+def test_of_several_own_certificates_made_while_the_loop_is_busy_one_is_used(
+    authority: Authority, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[bytes] = []
+    own, loop = OwnCertificate(authority, ("ca.example.test",)), BusyLoop()
+    monkeypatch.setattr("ottr.ca.own_certificate.load_chain", lambda context, pem: loaded.append(pem))
+    own.follow(cast("asyncio.AbstractEventLoop", loop))
+    clock.move(days=4)
+    own.renew()
+    own.renew()
+    assert len(loop.waiting) == 2
+    for work in loop.waiting:
+        work()
+    own.renew()
+    assert (len(loop.waiting), len(loaded)) == (2, 1)

@@ -23,7 +23,7 @@ from ottr.ca.authority import Authority, parse_row
 from ottr.ca.csr import Request, parse_csr
 from ottr.ca.issuance import Issuance, Terms, select_names
 from ottr.ca.keys import generate_key
-from ottr.ca.model import KeyAlgorithm, Phase, Reason, Status
+from ottr.ca.model import KeyAlgorithm, Phase, Reason, Role, Status
 from ottr.ca.names import ANY_NAME, NameRules, parse_names
 from ottr.ca.rollover import retire_old, start_rollover
 from ottr.ca.settings import parse_settings
@@ -62,6 +62,24 @@ def test_OT_01_the_chain_of_a_leaf_verifies(authority: Authority, tmp_path: Path
     intermediate = write_pem(tmp_path / "int.pem", *authority.chains("intermediate-1")[0])
     verify = ("verify", "-x509_strict", "-CAfile", root, "-untrusted", intermediate)
     assert "OK" in run_openssl(*verify, write_pem(tmp_path / "leaf.pem", leaf))
+
+
+def test_OT_02_how_long_each_kind_lives(authority: Authority) -> None:
+    start_rollover(authority)
+    root, intermediate = authority.active_issuer(Role.ROOT), authority.active_issuer()
+    cross = authority.chains(intermediate.id)[0][-1]
+    certificates = (
+        root.certificate,
+        intermediate.certificate,
+        cross,
+        issue(authority, build_request(common_name="Sub CA"), Terms("sub_ca", ANY_NAME, "operator")),
+        authority.load_ocsp_signer(intermediate.id).certificate,
+        issue(authority, build_request("www.example.test")),
+        issue(authority, build_request(common_name="alice"), CLIENT),
+    )
+    days = [(one.not_valid_after_utc - one.not_valid_before_utc).days for one in certificates]
+    assert days == [3650, 1825, 3650, 1825, 14, 90, 365]
+    assert (cross.subject, cross.issuer != cross.subject) == (root.certificate.subject, True)
 
 
 @ALGORITHMS

@@ -65,6 +65,12 @@ def test_every_fault_is_named_at_once(content: Content, issuer: x509.Certificate
         lint(build_certificate(wrong).sign(KEY, hashes.SHA256()), SERVER, issuer)
 
 
+def test_the_bounds_themselves_are_in_order(content: Content, issuer: x509.Certificate) -> None:
+    for serial in (2**63, 2**159 - 1):
+        assert faults(replace(content, serial=serial), issuer) == ()
+    assert faults(replace(content, not_after=issuer.not_valid_after_utc), issuer) == ()
+
+
 CASES: list[tuple[str, Callable[[Content], Content]]] = [
     ("too short or too long", lambda content: replace(content, serial=2**63 - 1)),
     ("ends before it begins", lambda content: replace(content, not_after=content.not_before)),

@@ -38,12 +38,22 @@ from ottr.errors import NameRefused
         ("xn--bcher-kva.example", "xn--bcher-kva.example"),
         ("_service.example.test", "_service.example.test"),
         ("1.example.test", "1.example.test"),
+        ("a" * 63 + ".test", "a" * 63 + ".test"),
     ],
 )
 def test_dns_names(text: str, name: str) -> None:
     assert parse_dns(text) == name
 
 
+def test_the_longest_dns_name() -> None:
+    assert len(LONGEST) == 253
+    assert parse_dns(LONGEST) == parse_dns(f"{LONGEST}.") == LONGEST
+    with pytest.raises(NameRefused, match="is not a DNS name"):
+        parse_dns(LONGEST + "b")
+
+
+LONGEST = f"{'.'.join(['a' * 63] * 3)}.{'b' * 61}"
+"""253 characters, the most that DNS has."""
 WRONG = ["", ".", "a..b", "-a.test", "a-.test", "bücher.example", "a b.test", "*", "*.test", "a.*.test", "*a.test"]
 
 

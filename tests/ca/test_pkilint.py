@@ -46,9 +46,8 @@ def test_one_of_everything_of_every_kind_of_key_is_clean(authority: Authority, a
         authority.load_ocsp_signer(authority.active_issuer().id).certificate,
     ]
     assert len(certificates) == 10
-    assert {one.subject.rfc4514_string(): lint_with_pkilint(one) for one in certificates} == {
-        one.subject.rfc4514_string(): () for one in certificates
-    }
+    found = [(one.subject.rfc4514_string(), lint_with_pkilint(one)) for one in certificates]
+    assert [one for one in found if one[1]] == []
 
 
 def test_a_short_lived_certificate_is_clean(authority: Authority, folder: Path) -> None:

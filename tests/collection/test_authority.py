@@ -183,3 +183,55 @@ def test_roots_get_into_trust_stores_and_out_of_them(
     bundle.write_text("")
     carry(status=2)
     assert "lacks 1 roots" in player.results("See that the store is as it should be")[HOST]["msg"]
+
+
+# A namespace with an /etc of its own, whose release is Fedora's; what is left of its trust store is copied out.
+_FEDORA = """\
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 tmpfs "$1"
+cp -a /etc "$1/etc"
+mount --bind "$1/etc" /etc
+rm /etc/os-release
+printf 'NAME="Fedora Linux"\\nID=fedora\\nVERSION_ID=40\\n' >/etc/os-release
+echo 'Fedora release 40 (Forty)' >/etc/redhat-release
+mkdir -p /etc/pki/ca-trust/source/anchors /etc/pki/ca-trust/extracted/pem
+to=$2
+shift 2
+"$@"
+cp -r /etc/pki/ca-trust "$to"
+"""
+# Stands in for the program of p11-kit, which Debian does not have: anchors with their names before them.
+_UPDATE_CA_TRUST = """\
+#!/bin/sh
+cd /etc/pki/ca-trust || exit
+[ "$*" = extract ] || exit 2
+for root in source/anchors/*.crt; do
+    echo "# $root"
+    cat "$root"
+    echo
+done >extracted/pem/tls-ca-bundle.pem
+"""
+
+
+def test_red_hats_trust_store_is_found_by_its_facts(
+    player: Player, authority_folder: Path, authority: Authority
+) -> None:
+    (mounted := player.folder / "mounted").mkdir()
+    (programs := player.folder / "programs").mkdir()
+    (programs / "update-ca-trust").write_text(_UPDATE_CA_TRUST)
+    (programs / "update-ca-trust").chmod(0o755)
+    store = player.folder / "store"
+    player.under = ("unshare", "--mount", "sh", "-ec", _FEDORA, "fedora", str(mounted), str(store))
+    variables = {
+        "ca": str(authority_folder),
+        "target": HOST,
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+    }
+    path = f"{programs}:{player.environment['PATH']}"
+    player.play(PLAYBOOKS / "trust_bundle.yml", "-e", json.dumps(variables), PATH=path)
+    [root] = authority.trust_bundle()
+    pem = root.public_bytes(Encoding.PEM)
+    assert (store / "source" / "anchors" / "ottr-ca-root-1.crt").read_bytes() == pem
+    assert pem in (store / "extracted" / "pem" / "tls-ca-bundle.pem").read_bytes()
