@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -62,7 +62,7 @@ def insert_certificate(connection: sa.Connection, leaf: x509.Certificate, entry:
         "status": Status.VALID.value,
         "issued_at": entry.issued_at,
         "profile": entry.profile,
-        "names": {kind: list(values) for kind, values in asdict(entry.names).items() if values},
+        "names": {kind: list(values) for kind, values in entry.names.kinds if values},
         "requester": entry.requester,
         "key_id": entry.key_id,
         "subject_issuer_id": entry.subject_issuer_id,

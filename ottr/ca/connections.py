@@ -55,6 +55,8 @@ class PatientProtocol(HttpToolsProtocol):
     crowd: Crowd
     _timer: TimerHandle | None = None
     _received = 0
+    _begun = False
+    """The headers of a request are on their way."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """It may be silent for as long as patience lasts."""
@@ -63,25 +65,36 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before the end of the headers."""
-        answered = self.server_state.total_requests
         if not self._has_headers():
+            self._await_headers()
             self._received += len(data)
         super().data_received(data)
         if self._has_headers():
             self._stop_timer()
             if not self.cycle.more_body:
                 self.crowd.remove(self)
-        elif self.server_state.total_requests == answered:
-            self._await_headers()
-            if self._received > self.crowd.patience.header_bytes:
-                self.transport.abort()
+        elif self._received > self.crowd.patience.header_bytes:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        """The first bytes of a request."""
+        super().on_message_begin()
+        self._begun = True
+
+    def on_headers_complete(self) -> None:
+        """The request is known."""
+        self._begun = False
+        super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """Of those that wait for a further request it is the last now."""
         super().on_response_complete()
-        self._stop_timer()
+        if self.transport.is_closing():
+            return
         self.crowd.remove(self)
         self.crowd.add(self)
+        if self._begun:  # it came with the request before
+            self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It waits no more."""

@@ -7,8 +7,9 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,7 +33,7 @@ class Database:
         self._url = _parse_url(url)
         self._sqlite = self._url.get_backend_name() == "sqlite"
         self._idle: deque[sa.Connection] = deque()
-        self._writing: AbstractContextManager[Any] = threading.Lock() if self._sqlite else nullcontext()
+        self._writing = threading.Lock() if self._sqlite else None
         self._errors: tuple[type[BaseException], ...] = (sa.exc.SQLAlchemyError,)
         with self._translated():
             self._engine = self._create_engine(busy_timeout_s)
@@ -43,28 +44,17 @@ class Database:
             self.close()
             raise
 
-    @contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+    def write(self, *, durable: bool = True) -> AbstractContextManager[sa.Connection]:
         """A transaction that is committed when the block ends well.
 
         Durably, that is to the disk, unless what it says may be lost when the machine itself dies, not only the
         process (SQLite alone makes a difference).
         """
-        with self._translated(), self._writing, self._lend() as connection:
-            if self._sqlite:
-                driver = _driver(connection)
-                driver.execute("PRAGMA synchronous=FULL" if durable else "PRAGMA synchronous=NORMAL")
-                driver.execute("BEGIN IMMEDIATE")
-            yield connection
-            _end(connection, "commit")
+        return _Transaction(self, f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
 
-    @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
+    def read(self) -> AbstractContextManager[sa.Connection]:
         """A transaction that only reads, all of it from one state of the database."""
-        with self._translated(), self._lend() as connection:
-            if self._sqlite:
-                _driver(connection).execute("BEGIN")
-            yield connection
+        return _Transaction(self, "")
 
     def ensure(self, name: str, version: int, metadata: sa.MetaData) -> None:
         """Make the tables of one part of the CA, once. Raises StoreError when there are some of another version."""
@@ -104,17 +94,29 @@ class Database:
         """Where the database is, without its password."""
         return self._url.set(query={}).render_as_string(hide_password=True)
 
-    @contextmanager
-    def _lend(self) -> Iterator[sa.Connection]:
-        """A connection. Those of SQLite are kept at hand: the pool's way costs more than what is asked over them."""
+    def _begin(self, pragma: str) -> sa.Connection:
+        """Begin to read; with a pragma, to write."""
         connection = self._take()
+        if self._sqlite:
+            try:
+                driver = _driver(connection)
+                if pragma:
+                    driver.execute(pragma)
+                driver.execute("BEGIN IMMEDIATE" if pragma else "BEGIN")
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _finish(self, connection: sa.Connection, *, well: bool, writes: bool) -> None:
+        """Connections of SQLite are kept at hand: the pool's way costs more than what is asked over them."""
         try:
-            yield connection
-            _end(connection, "rollback")
+            if well:
+                _end(connection, "commit" if writes else "rollback")
         except BaseException:
             connection.close()
             raise
-        if self._sqlite:
+        if well and self._sqlite:
             self._idle.append(connection)
         else:
             connection.close()
@@ -150,8 +152,50 @@ class Database:
         try:
             yield
         except self._errors as error:
-            cause = str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0]
-            raise StoreError(f"the CA's database {self.place}: {cause}", hint=_hint(cause)) from error
+            raise self._translate(error) from error
+
+    def _translate(self, error: BaseException) -> StoreError:
+        cause = str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0]
+        return StoreError(f"the CA's database {self.place}: {cause}", hint=_hint(cause))
+
+
+class _Transaction:
+    """One ``with`` block. (Generators as context managers would cost several times what is asked in them.)"""
+
+    __slots__ = ("_connection", "_database", "_lock", "_pragma")
+    _connection: sa.Connection
+
+    def __init__(self, database: Database, pragma: str) -> None:
+        self._database = database
+        self._pragma = pragma
+        self._lock = database._writing if pragma else None
+
+    def __enter__(self) -> sa.Connection:
+        if self._lock is not None:
+            self._lock.acquire()
+        try:
+            self._connection = self._database._begin(self._pragma)
+        except BaseException as error:
+            self._leave(error)
+            raise
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._database._finish(self._connection, well=error is None, writes=bool(self._pragma))
+        except BaseException as failure:
+            self._leave(failure)
+            raise
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Let the next one write; what the database says becomes ours to say."""
+        if self._lock is not None:
+            self._lock.release()
+        if isinstance(error, self._database._errors):
+            raise self._database._translate(error) from error
 
 
 class CommitCounter:

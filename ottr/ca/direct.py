@@ -9,18 +9,34 @@ from __future__ import annotations
 
 import logging
 from asyncio.events import TimerHandle
+from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from ottr.ca.acme.exchange import MOST_BYTES, Message, Reply
+from ottr.ca.acme.exchange import MOST_BYTES, Later, Message, Reply
 from ottr.ca.acme.server import AcmeServer
 from ottr.ca.connections import PatientProtocol
 
 _LOG = logging.getLogger(__name__)
 _WITHOUT_CONTENT = (204, 304)
 _WANTED = (b"host", b"content-type")
+_MOST_WORKING = 1000
+_RETRY_AFTER_S = "5"
+_DIED = Reply(500, headers={"Connection": "close"})
+
+Answer = TypeVar("Answer", Reply, Reply | Later)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The bytes of an answer, and whether the connection stays open after it."""
+
+    raw: bytes
+    keep: bool
 
 
 class AcmeProtocol(PatientProtocol):
@@ -29,9 +45,14 @@ class AcmeProtocol(PatientProtocol):
     acme: AcmeServer
     pool: Executor
     prefix: str
+    working: set[AcmeProtocol]
+    """Of the whole server: those whose request is in the pool, clients that have gone included."""
     _asked: RequestResponseCycle | None = None
     """The request whose body is awaited, or that is being answered."""
-    _body_timer: TimerHandle | None = None
+    _held: RequestResponseCycle | None = None
+    """The same, if it is not begun because the client does not read the answers before it."""
+    _timer_of_client: TimerHandle | None = None
+    """The client has so long to send the rest, or to read."""
 
     def data_received(self, data: bytes) -> None:
         """A part of a request, or more than one."""
@@ -45,20 +66,29 @@ class AcmeProtocol(PatientProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It waits no more."""
-        self._end_body()
+        self._stop_waiting()
         super().connection_lost(exc)
 
     def on_body(self, body: bytes) -> None:
         """More of a body, up to a limit."""
         super().on_body(body)
         if self._asked is not None and self._asked is self.cycle and len(self.cycle.body) > MOST_BYTES:
-            self._refuse(413)
+            self._refuse(self._asked, 413)
 
     def on_message_complete(self) -> None:
-        """A request is whole."""
+        """A request is whole; in its turn, for others may have come with it."""
         super().on_message_complete()
         if self._asked is not None and self._asked is self.cycle:
-            self._hear(self._asked)
+            self._stop_waiting()
+            self.loop.call_soon(self._hear, self._asked)
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        super().resume_writing()
+        held, self._held = self._held, None
+        if held is not None:
+            self._stop_waiting()
+            self.loop.call_soon(self._hear, held)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if app is not self.app or not cycle.scope["raw_path"].startswith(f"{self.prefix}/".encode()):
@@ -70,45 +100,81 @@ class AcmeProtocol(PatientProtocol):
 
     def _await_body(self) -> None:
         """Wait for the rest of a request, but not without end."""
-        if self._asked is None or not self._asked.more_body or self._body_timer is not None:
+        if self._asked is None or not self._asked.more_body or self.transport.is_closing():
             return
         self.flow.resume_reading()
-        self._body_timer = self.loop.call_later(self.crowd.patience.body_s, self._refuse, 408)
-        if self._asked.waiting_for_100_continue:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._timer_of_client is None:
+            self._timer_of_client = self.loop.call_later(self.crowd.patience.body_s, self._refuse, self._asked, 408)
+            if self._asked.waiting_for_100_continue:
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _end_body(self) -> None:
-        if self._body_timer is not None:
-            self._body_timer.cancel()
-            self._body_timer = None
+    def _stop_waiting(self) -> None:
+        if self._timer_of_client is not None:
+            self._timer_of_client.cancel()
+            self._timer_of_client = None
 
-    def _refuse(self, status: int) -> None:
-        self._answer(Reply(status, headers={"Connection": "close"}))
+    def _refuse(self, cycle: RequestResponseCycle, status: int) -> None:
+        self._answer(_write(Reply(status, headers={"Connection": "close"}), cycle))
 
     def _hear(self, cycle: RequestResponseCycle) -> None:
         """The request is whole."""
-        self._end_body()
+        if self.flow.write_paused:
+            self._held = cycle
+            self._timer_of_client = self.loop.call_later(self.crowd.patience.body_s, self.transport.abort)
+            return
         message = build_message(cycle.scope, self.prefix, bytes(cycle.body))
         if self.acme.is_quick(message):
-            self._answer(_handle(self.acme, message))
+            begun = _attempt(message, lambda: self.acme.begin(message))
+            if isinstance(begun, Later):
+                self._put_off(message, cycle, begun)
+            else:
+                self._answer(_write(begun, cycle))
+        elif len(self.working) >= _MOST_WORKING:
+            self._answer(_write(Reply(503, headers={"Connection": "close", "Retry-After": _RETRY_AFTER_S}), cycle))
         else:
-            self.pool.submit(self._work, message)
+            self.working.add(self)
+            self.pool.submit(self._work, message, cycle, lambda: self.acme.handle(message))
 
-    def _work(self, message: Message) -> None:
-        """In a thread of the pool."""
-        self.loop.call_soon_threadsafe(self._answer, _handle(self.acme, message))
+    def _put_off(self, message: Message, cycle: RequestResponseCycle, later: Later) -> None:
+        def finish() -> None:
+            timer.cancel()
+            if self._asked is not cycle or self in self.working:
+                return
+            if later.work.done():
+                self._answer(_write(_attempt(message, lambda: self.acme.end(message, later)), cycle))
+            else:  # that it takes long is written down
+                self.working.add(self)
+                self.pool.submit(self._work, message, cycle, lambda: self.acme.end(message, later))
 
-    def _answer(self, reply: Reply) -> None:
+        def tell(_: object) -> None:
+            with suppress(RuntimeError):  # the server has stopped meanwhile
+                self.loop.call_soon_threadsafe(finish)
+
+        timer = self.loop.call_later(later.most_s, finish)
+        later.work.add_done_callback(tell)
+
+    def _work(self, message: Message, cycle: RequestResponseCycle, answer: Callable[[], Reply]) -> None:
+        """In a thread of the pool. What nobody waits for any more is not begun."""
+        response = None
+        if not self.transport.is_closing():
+            response = _write(_attempt(message, answer), cycle)
+        self.loop.call_soon_threadsafe(self._end_work, response)
+
+    def _end_work(self, response: Response | None) -> None:
+        self.working.discard(self)
+        if response is not None:
+            self._answer(response)
+
+    def _answer(self, response: Response) -> None:
         cycle, self._asked = self._asked, None
-        self._end_body()
-        if cycle is None or cycle.disconnected:
+        self._stop_waiting()
+        if cycle is None or self.transport.is_closing():
             return
-        keep = cycle.keep_alive and "Connection" not in reply.headers
         cycle.response_started = cycle.response_complete = True
-        head_only = cycle.scope["method"] == "HEAD"
-        self.transport.write(write_reply(reply, cycle.default_headers, head_only=head_only, keep=keep))
-        if not keep:
+        self.transport.write(response.raw)
+        if not (response.keep and cycle.keep_alive):
             self.transport.close()
+            self._timer_of_client = self.loop.call_later(self.crowd.patience.body_s, self.transport.abort)
         self.on_response_complete()
 
 
@@ -119,7 +185,8 @@ def add_acme(
 
     The server works in threads of the pool unless that takes longer than the work.
     """
-    return type("AcmeServersProtocol", (AcmeProtocol, base), {"acme": server, "pool": pool, "prefix": prefix})
+    shared = {"acme": server, "pool": pool, "prefix": prefix, "working": set()}
+    return type("AcmeServersProtocol", (AcmeProtocol, base), shared)
 
 
 def build_message(scope: Any, prefix: str, body: bytes) -> Message:
@@ -153,10 +220,24 @@ def write_reply(reply: Reply, default_headers: Any, *, head_only: bool, keep: bo
     return b"".join((STATUS_LINE[reply.status], given, head, b"\r\n", b"" if head_only else content))
 
 
-def _handle(server: AcmeServer, message: Message) -> Reply:
+def _attempt(message: Message, answer: Callable[[], Answer]) -> Answer | Reply:
     """Answer, also when there is a mistake in the server: it is ours to find, and no reason to hang up."""
     try:
-        return server.handle(message)
+        return answer()
     except Exception:
         _LOG.exception("%s %s died", message.method, message.path)
-        return Reply(500, headers={"Connection": "close"})
+        return _DIED
+
+
+def _write(reply: Reply, cycle: RequestResponseCycle) -> Response:
+    try:
+        return _encode(reply, cycle)
+    except Exception:
+        _LOG.exception("the answer to %s %s cannot be written", cycle.scope["method"], cycle.scope["path"])
+        return _encode(_DIED, cycle)
+
+
+def _encode(reply: Reply, cycle: RequestResponseCycle) -> Response:
+    keep = cycle.keep_alive and "Connection" not in reply.headers
+    head_only = cycle.scope["method"] == "HEAD"
+    return Response(write_reply(reply, cycle.default_headers, head_only=head_only, keep=keep), keep)

@@ -65,7 +65,7 @@ class Prepared:
 
     token: str = field(repr=False)
     issuer: Issuer
-    builder: x509.CertificateBuilder = field(repr=False)
+    builder: x509.CertificateBuilder
     linted: x509.Certificate
     """Signed by nobody's key."""
     entry: Entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 
 import sqlalchemy as sa
 from cryptography import x509
@@ -61,7 +62,7 @@ def insert_issuer(connection: sa.Connection, one: Issuer, leaf: x509.Certificate
 
 def list_issuers(connection: sa.Connection) -> tuple[Issuer, ...]:
     """Every issuer, the newest generation first, roots before intermediates."""
-    return tuple(_build(row) for row in _ALL.fetch(connection, {}))
+    return tuple(_build(tuple(row)) for row in _ALL.fetch(connection, {}))
 
 
 def get_issuer(connection: sa.Connection, issuer_id: str) -> Issuer:
@@ -69,7 +70,7 @@ def get_issuer(connection: sa.Connection, issuer_id: str) -> Issuer:
     row = _ONE.fetch_one(connection, {"one_id": issuer_id})
     if row is None:
         raise UnknownCertificate(f"the CA has no issuer {issuer_id!r}", hint="`ottr ca list --issuers` shows them")
-    return _build(row)
+    return _build(tuple(row))
 
 
 def find_active(connection: sa.Connection, role: Role, now: datetime) -> Issuer:
@@ -136,7 +137,9 @@ def _counts(one: Issuer, now: datetime) -> bool:
     return one.status is Status.VALID and one.not_before <= now < one.not_after
 
 
+@lru_cache(maxsize=64)
 def _build(row: Row) -> Issuer:
+    """There are few of them, and they change seldom."""
     values = dict(zip(_COLUMNS, row, strict=True))
     return Issuer(
         id=values["id"],

@@ -32,11 +32,11 @@ MAC_ALGORITHMS: Mapping[str, Callable[[], Any]] = MappingProxyType(
     {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
 )
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
-_CURVES: Mapping[str, tuple[ec.EllipticCurve, int, str, hashes.HashAlgorithm]] = MappingProxyType(
+_CURVES: Mapping[str, tuple[ec.EllipticCurve, int, str, ec.ECDSA]] = MappingProxyType(
     {
-        "P-256": (ec.SECP256R1(), 32, "ES256", hashes.SHA256()),
-        "P-384": (ec.SECP384R1(), 48, "ES384", hashes.SHA384()),
-        "P-521": (ec.SECP521R1(), 66, "ES512", hashes.SHA512()),
+        "P-256": (ec.SECP256R1(), 32, "ES256", ec.ECDSA(hashes.SHA256())),
+        "P-384": (ec.SECP384R1(), 48, "ES384", ec.ECDSA(hashes.SHA384())),
+        "P-521": (ec.SECP521R1(), 66, "ES512", ec.ECDSA(hashes.SHA512())),
     }
 )
 _CURVE_NAMES = MappingProxyType({"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"})
@@ -125,7 +125,7 @@ def decode(text: Any, what: str) -> bytes:
 def parse_json(raw: bytes, what: str) -> dict[str, Any]:
     """Read a JSON object in which no key stands twice. Raises JoseError."""
     try:
-        content = json.loads(raw.decode(), object_pairs_hook=_read_pairs, parse_constant=_refuse_constant)
+        content = _DECODER.decode(raw.decode())
     except (ValueError, RecursionError) as error:
         raise JoseError(f"{what} is not JSON") from error
     if not isinstance(content, dict):
@@ -215,11 +215,11 @@ def _verify(key: PublicKey, signature: bytes, data: bytes) -> None:
     if isinstance(key, rsa.RSAPublicKey):
         key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
     elif isinstance(key, ec.EllipticCurvePublicKey):
-        _, size, _, digest = _CURVES[_CURVE_NAMES[key.curve.name]]
+        _, size, _, scheme = _CURVES[_CURVE_NAMES[key.curve.name]]
         if len(signature) != 2 * size:  # RFC 7518 section 3.4: r and s, each of full size
             raise InvalidSignature
         r, s = (int.from_bytes(half, "big") for half in (signature[:size], signature[size:]))
-        key.verify(encode_dss_signature(r, s), data, ec.ECDSA(digest))
+        key.verify(encode_dss_signature(r, s), data, scheme)
     else:
         key.verify(signature, data)
 
@@ -233,3 +233,6 @@ def _read_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_read_pairs, parse_constant=_refuse_constant)

@@ -108,10 +108,14 @@ class Names:
         return bool(self.dns or self.ip or self.email or self.uri)
 
     @property
+    def kinds(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The names of each kind."""
+        return (("dns", self.dns), ("ip", self.ip), ("email", self.email), ("uri", self.uri))
+
+    @property
     def values(self) -> frozenset[tuple[str, str]]:
         """Every name as (kind, text)."""
-        kinds = (("dns", self.dns), ("ip", self.ip), ("email", self.email), ("uri", self.uri))
-        return frozenset((kind, value) for kind, values in kinds for value in values)
+        return frozenset((kind, value) for kind, values in self.kinds for value in values)
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -48,7 +48,8 @@ class TokenKeyring:
         self._lock = threading.Lock()
         self._loaded: dict[str, Signer] = {}
         self._session: Any = None
-        self._refused: PKCS11Error | None = None
+        self._refused = ""
+        """What the token said of a PIN that was wrong."""
 
     def create(self, key_id: str, algorithm: KeyAlgorithm) -> Signer:
         """Make a key in the token, which will not give it out."""
@@ -85,17 +86,20 @@ class TokenKeyring:
         """The session. A PIN that was wrong is not tried again: the token counts, and locks itself."""
         if self._session is None:
             pin = _read_pin(self._passphrase)
+            if self._refused:
+                raise self._build_refusal(self._refused)
             try:
-                if self._refused is not None:
-                    raise self._refused
                 self._session = _open_session(pkcs11.lib(str(self._module)).get_token(token_label=self._token), pin)
             except (PKCS11Error, RuntimeError) as error:
-                self._refused = error if isinstance(error, PinIncorrect) else None
-                raise KeyUnavailable(
-                    f"the token {self._token!r} of {self._module} cannot be opened: {_describe(error)}",
-                    hint="check module and label in ca.yaml; the passphrase is the token's PIN",
-                ) from error
+                self._refused = _describe(error) if isinstance(error, PinIncorrect) else ""
+                raise self._build_refusal(_describe(error)) from error
         return self._session
+
+    def _build_refusal(self, why: str) -> KeyUnavailable:
+        return KeyUnavailable(
+            f"the token {self._token!r} of {self._module} cannot be opened: {why}",
+            hint="check module and label in ca.yaml; the passphrase is the token's PIN",
+        )
 
     def _generate(self, key_id: str, algorithm: KeyAlgorithm) -> None:
         stays = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.SIGN: True}

@@ -97,7 +97,7 @@ NO_STATUS_MOST_S = 7 * DAY_S
 """The longest life without a way to revoke (RFC 9608; also the CA/Browser Forum's short-lived certificates)."""
 
 _BUILT_IN = (
-    Profile(ROOT, (), 10 * YEAR_S, is_ca=True, attributes=_PERSON, points_to_status=False),
+    Profile(ROOT, (), 10 * YEAR_S, is_ca=True, attributes=_PERSON),
     Profile(SUB_CA, (), 5 * YEAR_S, is_ca=True, path_length=0, attributes=_PERSON),
     Profile(CROSS, (), 10 * YEAR_S, is_ca=True, path_length=1, attributes=_PERSON),
     # nocheck means nobody asks whether it is revoked, so it lives shortly; it points nowhere for the same reason.

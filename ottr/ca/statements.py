@@ -13,7 +13,6 @@ from typing import Any
 import sqlalchemy as sa
 
 Row = Sequence[Any]
-_Convert = Callable[[Any], Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,8 @@ class _Plan:
     """Names of the values in the order of their places; None: they have names in the text."""
     constants: Mapping[str, Any]
     writers: tuple[tuple[str, Callable[[Any], Any]], ...]
-    readers: tuple[_Convert, ...]
+    readers: tuple[tuple[int, Callable[[Any], Any]], ...]
+    """Columns whose values are converted."""
 
 
 class Statement:
@@ -44,12 +44,7 @@ class Statement:
         plan, cursor = self._run(connection, values)
         rows: list[Row] = cursor.fetchall()
         cursor.close()
-        if any(plan.readers):
-            return [
-                [value if read is None else read(value) for read, value in zip(plan.readers, row, strict=True)]
-                for row in rows
-            ]
-        return rows
+        return [_read(plan, row) for row in rows] if plan.readers else rows
 
     def fetch_one(self, connection: sa.Connection, values: Mapping[str, Any]) -> Row | None:
         """Run it; its first row."""
@@ -65,9 +60,9 @@ class Statement:
 
     def _run(self, connection: sa.Connection, values: Mapping[str, Any]) -> tuple[_Plan, Any]:
         plan = self._plans.get(connection.dialect.name) or self._compile(connection.dialect)
-        given = {**plan.constants, **values}
+        given = {**plan.constants, **values} if plan.constants or plan.writers else values
         for name, write in plan.writers:
-            given[name] = write(given[name])
+            given[name] = write(given[name])  # type: ignore[index]  # a copy
         cursor = connection.connection.cursor()
         cursor.execute(plan.text, given if plan.places is None else [given[name] for name in plan.places])
         return plan, cursor
@@ -76,16 +71,24 @@ class Statement:
         compiled: Any = self._clause.compile(dialect=dialect, column_keys=self._columns)
         impls = {name: bind.type.dialect_impl(dialect) for name, bind in compiled.binds.items()}
         writers = ((name, impl.bind_processor(dialect)) for name, impl in impls.items())
-        readers = (column.type.dialect_impl(dialect) for column in self._clause.exported_columns)
+        columns = (column.type.dialect_impl(dialect) for column in self._clause.exported_columns)
+        readers = ((place, impl.result_processor(dialect, None)) for place, impl in enumerate(columns))
         plan = _Plan(
             text=str(compiled),
             places=tuple(compiled.positiontup) if compiled.positional else None,
-            constants=compiled.params,
+            constants={name: value for name, value in compiled.params.items() if value is not None},
             writers=tuple((name, write) for name, write in writers if write is not None),
-            readers=tuple(impl.result_processor(dialect, None) for impl in readers),
+            readers=tuple((place, read) for place, read in readers if read is not None),
         )
         self._plans[dialect.name] = plan
         return plan
+
+
+def _read(plan: _Plan, row: Row) -> Row:
+    values = list(row)
+    for place, read in plan.readers:
+        values[place] = read(values[place])
+    return values
 
 
 def insert(table: sa.Table, *without: str) -> Statement:

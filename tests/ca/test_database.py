@@ -234,6 +234,29 @@ def test_two_processes_make_the_tables_once(url: str) -> None:
         database.close()
 
 
+def test_tables_that_another_has_made_meanwhile_are_not_made_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    database, own, begun = Database(url), sa.MetaData(), threading.Event()
+    table = sa.Table("own", own, sa.Column("at", UtcSeconds))
+    create = database._create
+
+    def begin(*given: Any) -> int:
+        begun.set()
+        return create(*given)
+
+    monkeypatch.setattr(database, "_create", begin)
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as connection:
+            own.create_all(connection)
+            connection.execute(part.insert(), {"name": "own", "version": 3})
+            done = pool.submit(database.ensure, "own", 3, own)
+            assert begun.wait(30), "it has seen the tables that nobody has committed"
+        done.result(30)
+    with database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(table)).scalar() == 0
+        assert connection.execute(sa.select(part.c.version).where(part.c.name == "own")).scalars().all() == [3]
+    database.close()
+
+
 def test_other_parts_have_tables_of_their_own(url: str) -> None:
     database = Database(url)
     own = sa.MetaData()

@@ -17,6 +17,7 @@ from ottr.ca.exporting import export_key
 from ottr.ca.given_certificate import GivenCertificate
 from ottr.ca.keyed import issue_with_key, take_key
 from ottr.ca.keys import PrivateKey
+from ottr.ca.model import KeyAlgorithm
 from ottr.ca.names import parse_names
 from ottr.ca.own_certificate import OwnCertificate
 from ottr.errors import AuthorityError
@@ -26,8 +27,11 @@ from tests.ca.conftest import MovableClock, write_pem
 from tests.ca.requests import SERVER, build_name
 
 
-def make_pair(authority: Authority) -> tuple[x509.Certificate, PrivateKey]:
-    row = issue_with_key(authority, parse_names(["ca.example.test"]), build_name(""), SERVER)
+def make_pair(
+    authority: Authority, algorithm: KeyAlgorithm = KeyAlgorithm.EC256
+) -> tuple[x509.Certificate, PrivateKey]:
+    names = parse_names(["ca.example.test"])
+    row = issue_with_key(authority, names, build_name(""), SERVER, algorithm=algorithm)
     return parse_row(row), take_key(authority, row, "operator")
 
 
@@ -84,6 +88,25 @@ def test_what_has_not_changed_is_not_loaded_again(authority: Authority, tmp_path
     given.renew()
     given.renew()
     assert good.ran == 1
+
+
+def test_another_kind_of_key_needs_a_new_start(authority: Authority, tmp_path: Path) -> None:
+    """A context would have both certificates from then on, and most clients would still get the old one."""
+    certificate, key = tmp_path / "server.pem", tmp_path / "server.key"
+
+    def put(algorithm: KeyAlgorithm) -> None:
+        leaf, secret = make_pair(authority, algorithm)
+        write_pem(certificate, leaf)
+        key.write_bytes(export_key(secret, None))
+
+    put(KeyAlgorithm.EC256)
+    given = GivenCertificate(certificate, key)
+    put(KeyAlgorithm.EC384)
+    given.renew()
+    put(KeyAlgorithm.RSA2048)
+    with pytest.raises(AuthorityError, match=r"must be started again"):
+        given.renew()
+    GivenCertificate(certificate, key)
 
 
 @pytest.mark.parametrize("broken", ["encrypted", "missing"])

@@ -80,6 +80,7 @@ def test_OT_02_how_long_each_kind_lives(authority: Authority) -> None:
     days = [(one.not_valid_after_utc - one.not_valid_before_utc).days for one in certificates]
     assert days == [3650, 1825, 3650, 1825, 14, 90, 365]
     assert (cross.subject, cross.issuer != cross.subject) == (root.certificate.subject, True)
+    assert read(cross, x509.BasicConstraints).value == x509.BasicConstraints(ca=True, path_length=1)
 
 
 @ALGORITHMS
@@ -121,6 +122,35 @@ def test_OT_20_a_leaf_of_the_profile_server(authority: Authority) -> None:
     ]
     issuer = authority.active_issuer()
     assert read(leaf, x509.AuthorityKeyIdentifier).value.key_identifier.hex() == issuer.key_identifier
+
+
+def list_bits(certificate: x509.Certificate) -> set[str]:
+    """What its key may do."""
+    usage = read(certificate, x509.KeyUsage).value
+    bits = {name for name in BITS if getattr(usage, name)}
+    return bits | ({"encipher_only", "decipher_only"} if usage.key_agreement else set())
+
+
+BITS = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+)
+
+
+def test_OT_20_OT_22_no_key_may_do_more_than_it_needs(authority: Authority) -> None:
+    root, intermediate = authority.active_issuer(Role.ROOT).certificate, authority.active_issuer().certificate
+    assert list_bits(root) == {"key_cert_sign", "crl_sign"}
+    assert list_bits(intermediate) == {"key_cert_sign", "crl_sign", "digital_signature"}
+    for terms, enciphers in ((SERVER, {"key_encipherment"}), (CLIENT, set[str]())):
+        leaf = issue(authority, build_request("www.example.test", algorithm=KeyAlgorithm.RSA2048), terms)
+        assert list_bits(leaf) == {"digital_signature"} | enciphers
+        assert list_bits(issue(authority, build_request("www.example.test"), terms)) == {"digital_signature"}
+    assert list_bits(authority.load_ocsp_signer("intermediate-1").certificate) == {"digital_signature"}
 
 
 def test_OT_21_IO_20_a_client_gets_clientAuth_alone(authority: Authority) -> None:

@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ottr.ca.authority import Authority
 from ottr.ca.lint import find_faults, lint
@@ -69,6 +70,21 @@ def test_the_bounds_themselves_are_in_order(content: Content, issuer: x509.Certi
     for serial in (2**63, 2**159 - 1):
         assert faults(replace(content, serial=serial), issuer) == ()
     assert faults(replace(content, not_after=issuer.not_valid_after_utc), issuer) == ()
+    silent = _silent(content, days=8)  # seven, and one for the backdating
+    assert faults(silent, issuer, silent.profile) == ()
+
+
+def test_a_serial_of_more_than_159_bits(content: Content, issuer: x509.Certificate) -> None:
+    """As another program may write it: the library does not."""
+    longest = build_certificate(replace(content, serial=2**159 - 1)).sign(KEY, hashes.SHA256())
+    der = longest.public_bytes(Encoding.DER)
+    der = der.replace(b"\x02\x14" + (2**159 - 1).to_bytes(20), b"\x02\x15" + (2**159).to_bytes(21), 1)
+    for start in (0, 4):  # certificate and what is signed of it: two bytes of tag and form, two of length
+        length = int.from_bytes(der[start + 2 : start + 4]) + 1
+        der = der[: start + 2] + length.to_bytes(2) + der[start + 4 :]
+    leaf = x509.load_der_x509_certificate(der)
+    assert leaf.serial_number == 2**159
+    assert [one for one in find_faults(leaf, SERVER, issuer) if "too short or too long" in one]
 
 
 CASES: list[tuple[str, Callable[[Content], Content]]] = [
@@ -84,16 +100,16 @@ CASES: list[tuple[str, Callable[[Content], Content]]] = [
     ("purposes are not", lambda content: replace(content, profile=replace(SERVER, usages=()))),
     ("nocheck is for", lambda content: replace(content, profile=replace(SERVER, nocheck=True))),
     ("plain http", lambda content: replace(content, pointers=Pointers("https://a.test/i"))),
-    ("lives too long to have no", lambda content: _silent(content, days=9)),
+    ("lives too long to have no", lambda content: _silent(content, days=8, seconds=1)),
     ("lives longer than its issuer", lambda content: replace(content, not_after=content.not_after.replace(year=2070))),
     ("authority key identifier", lambda content: replace(content, issuer_key_identifier=b"x" * 20)),
     ("issuer's name", lambda content: replace(content, issuer=build_name("Somebody"))),
 ]
 
 
-def _silent(content: Content, days: int) -> Content:
+def _silent(content: Content, days: int, seconds: int = 0) -> Content:
     profile = replace(SERVER, points_to_status=False)
-    return replace(content, profile=profile, not_after=content.not_before + timedelta(days=days))
+    return replace(content, profile=profile, not_after=content.not_before + timedelta(days=days, seconds=seconds))
 
 
 @pytest.mark.parametrize(("fault", "spoil"), CASES, ids=[fault for fault, _ in CASES])

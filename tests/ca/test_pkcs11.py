@@ -212,8 +212,8 @@ for _ in range(3):
     try:
         keyring.load("any")
     except KeyUnavailable as error:
-        print(len(tries), str(error).rpartition(": ")[2])
+        print(len(tries), str(error).rpartition(": ")[2], error.__cause__ is None)
 """
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=measured(), capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == "1 PinIncorrect\n" * 3
+    assert done.stdout == "1 PinIncorrect False\n" + "1 PinIncorrect True\n" * 2

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from ottr.ca import issuers
 from ottr.ca.authority import Authority, parse_row
@@ -343,6 +344,10 @@ def test_JL_02_CK_17_the_signer_of_OCSP_answers(authority: Authority, clock: Mov
     assert not leaf.extensions.get_extension_for_class(x509.OCSPNoCheck).critical  # RFC 6960 section 4.2.2.2.1
     assert leaf.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     assert leaf.not_valid_after_utc <= clock.now + timedelta(days=30)
+    with pytest.raises(x509.ExtensionNotFound):
+        leaf.extensions.get_extension_for_class(x509.CRLDistributionPoints)
+    (access,) = leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    assert access.access_method == AuthorityInformationAccessOID.CA_ISSUERS
     assert found.signer.public_key == leaf.public_key()
 
 

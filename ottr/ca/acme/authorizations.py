@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ottr.ca.acme.accounts import check_rate
-from ottr.ca.acme.exchange import Ask, Reply
+from ottr.ca.acme.exchange import Ask, Later, Reply
 from ottr.ca.acme.problems import Problem, malformed, missing, unauthorized
 from ottr.ca.acme.records import Authorization, Identifier, find_account, find_authorization, write_row
 from ottr.ca.acme.schema import authorization as table
@@ -76,7 +76,7 @@ class Authorizations:
             found = self._change(found, OPEN, status="deactivated")
         return self._answer(ask, found)
 
-    def read_challenge(self, ask: Ask, authorization_id: str, kind: str) -> Reply:
+    def read_challenge(self, ask: Ask, authorization_id: str, kind: str) -> Reply | Later:
         """Read, or have it looked at when the payload is ``{}`` (section 7.5.1)."""
         found = self._get(ask, authorization_id)
         if kind not in found.challenges:
@@ -85,9 +85,9 @@ class Authorizations:
             if found.expires <= self._authority.clock():
                 raise malformed("the authorization has expired")
             self._limit(found)
-            found = self._look(found, kind)
-        link = f'<{ask.url(f"/authz/{found.id}")}>;rel="up"'
-        return Reply(200, _write_challenge(ask, found, kind), links=(link,))
+            work = self._start(found, kind)
+            return Later(work, lambda: _answer_challenge(ask, self._see(found, kind, work), kind), _PATIENCE_S)
+        return _answer_challenge(ask, found, kind)
 
     def find_reusable(self, connection: sa.Connection, account_id: str, name: Identifier) -> str:
         """A valid authorization that counts for a new order; empty: none."""
@@ -134,14 +134,12 @@ class Authorizations:
                 times = (where, table.c.failed_at)
                 check_rate(connection, rate, self._authority, times, f"failed validations of {found.value}")
 
-    def _look(self, found: Authorization, kind: str) -> Authorization:
-        future = self._start(found, kind)
-        try:
-            future.result(_PATIENCE_S)
-        except TimeoutError:
+    def _see(self, found: Authorization, kind: str, work: Future[None]) -> Authorization:
+        """What has come of a look by now."""
+        if not work.done():
             challenges = {**found.challenges, kind: {"status": "processing"}}
             return self._change(found, ("pending",), status="processing", challenges=challenges)
-        except AuthorityError as error:
+        if isinstance(error := work.exception(), AuthorityError):
             raise Problem("serverInternal", "the look at the challenge died; ask again") from error
         with self._authority.database.read() as connection:
             return find_authorization(connection, found.id) or found
@@ -217,6 +215,11 @@ class Authorizations:
 
 
 _IN_WORK = table.c.status == "processing"
+
+
+def _answer_challenge(ask: Ask, found: Authorization, kind: str) -> Reply:
+    link = f'<{ask.url(f"/authz/{found.id}")}>;rel="up"'
+    return Reply(200, _write_challenge(ask, found, kind), links=(link,))
 
 
 def _write_challenge(ask: Ask, found: Authorization, kind: str) -> dict[str, Any]:

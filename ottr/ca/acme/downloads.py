@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -19,11 +20,12 @@ from ottr.ca.acme.records import Account, Authorization
 from ottr.ca.acme.schema import authorization
 from ottr.ca.acme.schema import order as orders
 from ottr.ca.acme.status import read_authorization_status
-from ottr.ca.authority import Authority, parse_row
-from ottr.ca.certificates import find_by_serial, find_certificate
+from ottr.ca.authority import Authority
+from ottr.ca.certificates import find_by_serial
 from ottr.ca.jose import JoseError
 from ottr.ca.keys import hash_public_key
 from ottr.ca.model import Certificate, Reason
+from ottr.ca.schema import certificate as certificates
 from ottr.ca.statements import Statement
 from ottr.errors import StatusConflict
 
@@ -39,7 +41,12 @@ _REASONS = frozenset(
 )
 """What a subscriber can know; the others are the CA's to say."""
 
-_OWNER = Statement(sa.select(orders.c.account_id).where(orders.c.certificate == sa.bindparam("place")))
+_FIND = Statement(
+    sa.select(orders.c.account_id, certificates.c.der)
+    .join(certificates, sa.true())
+    .where(certificates.c.serial == sa.bindparam("one_serial"), certificates.c.issuer_id == sa.bindparam("one_issuer"))
+    .where(orders.c.certificate == sa.bindparam("place"), orders.c.certificate != "")  # as its index says
+)
 
 
 class Downloads:
@@ -53,11 +60,11 @@ class Downloads:
         ask.read_only()
         place = f"{issuer_id}/{serial}"
         with self._authority.database.read() as connection:
-            owned = _OWNER.fetch_one(connection, {"place": place})
-            found = find_certificate(connection, issuer_id, serial)
-        if owned is None or found is None:
+            found = _FIND.fetch_one(connection, {"place": place, "one_serial": serial, "one_issuer": issuer_id})
+        if found is None:
             raise missing("certificate")
-        if owned[0] != ask.owner.id:
+        account_id, der = found
+        if account_id != ask.owner.id:
             raise unauthorized("this certificate is another account's")
         chains = self._authority.chains(issuer_id)
         if not re.fullmatch(r"[0-9]{1,3}", chain) or int(chain) >= len(chains):
@@ -67,7 +74,7 @@ class Downloads:
             for number in range(len(chains))
             if number != int(chain)
         )
-        body = b"".join(_write_pem(one) for one in (parse_row(found), *chains[int(chain)]))
+        body = ssl.DER_cert_to_PEM_cert(der).encode() + b"".join(map(_write_pem, chains[int(chain)]))
         return Reply(links=links, body=body, content_type="application/pem-certificate-chain")
 
     def revoke(self, ask: Ask) -> Reply:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
@@ -19,6 +20,7 @@ from ottr.ca.jose import AlgorithmError, JoseError, Jwk, Jws
 
 JOSE_TYPE = "application/jose+json"
 MOST_BYTES = 128 * 1024
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _HEADER = frozenset({"alg", "nonce", "url", "jwk", "kid", "typ", "cty"})
 
 
@@ -59,7 +61,17 @@ class Reply:
     @property
     def content(self) -> bytes:
         """The bytes of the body."""
-        return self.body if self.document is None else json.dumps(self.document, separators=(",", ":")).encode()
+        return self.body if self.document is None else _ENCODER.encode(self.document).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A reply that waits a while for what runs elsewhere, and is made then, however far that has come."""
+
+    work: Future[None]
+    finish: Callable[[], Reply]
+    """Raises Problem, AuthorityError."""
+    most_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from concurrent.futures import wait
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from ottr.ca.acme import schema
 from ottr.ca.acme.accounts import Accounts
 from ottr.ca.acme.authorizations import Authorizations
 from ottr.ca.acme.downloads import Downloads
-from ottr.ca.acme.exchange import MOST_BYTES, Ask, Message, Reply, read_ask
+from ottr.ca.acme.exchange import MOST_BYTES, Ask, Later, Message, Reply, read_ask
 from ottr.ca.acme.finalize import Finalizing
 from ottr.ca.acme.nonces import Nonces
 from ottr.ca.acme.orders import Orders
@@ -36,7 +37,7 @@ _ENDPOINTS = (
 )
 _EMPTY = re.compile(rb'"payload"\s*:\s*""')
 """POST-as-GET. A body in which this stands and that has a payload all the same is no JWS."""
-Handler = Callable[..., Reply]
+Handler = Callable[..., Reply | Later]
 
 
 class AcmeServer:
@@ -76,9 +77,29 @@ class AcmeServer:
 
     def handle(self, message: Message) -> Reply:
         """Answer; whatever is wrong is a problem document. Every reply has a fresh nonce and the directory's link."""
-        message = replace(message, base=self.settings.url or message.base)
+        begun = self.begin(message)
+        if isinstance(begun, Reply):
+            return begun
+        wait((begun.work,), begun.most_s)
+        return self.end(message, begun)
+
+    def begin(self, message: Message) -> Reply | Later:
+        """The same for who can do something else meanwhile: what comes later is given to ``end`` then."""
+        message = self._place(message)
+        return self._dress(message, lambda: self._answer(message))
+
+    def end(self, message: Message, later: Later) -> Reply:
+        """The reply that was to wait."""
+        return cast("Reply", self._dress(self._place(message), later.finish))
+
+    def _place(self, message: Message) -> Message:
+        """The request as if it had come to the address that is configured."""
+        url = self.settings.url
+        return replace(message, base=url) if url and message.base != url else message
+
+    def _dress(self, message: Message, answer: Callable[[], Reply | Later]) -> Reply | Later:
         try:
-            reply = self._answer(message)
+            reply = answer()
         except Problem as problem:
             reply = _write_problem(problem)
         except JoseError as error:
@@ -86,18 +107,22 @@ class AcmeServer:
         except AuthorityError as error:
             _LOG.error("%s %s: %s", message.method, message.path, error)
             reply = _write_problem(Problem("serverInternal", "the CA cannot do this now; try again later", 503))
+        if isinstance(reply, Later):
+            return reply
         headers = {"Cache-Control": "no-store", **reply.headers}
         if message.method != "GET" or message.path == "/new-nonce":
             headers["Replay-Nonce"] = self._nonces.give()
-        return replace(reply, headers=headers, links=(*reply.links, f'<{message.base}/directory>;rel="index"'))
+        links = (*reply.links, f'<{message.base}/directory>;rel="index"')
+        return Reply(reply.status, reply.document, headers, links, reply.body, reply.content_type)
 
     def is_quick(self, message: Message) -> bool:
-        """Whether it only reads, a few rows of a file: not worth a thread, and nobody else's write is waited for."""
+        """Whether to begin it only reads, a few rows of a file: not worth a thread, and no write is waited for."""
         if not self._authority.database.is_local or message.path.endswith("/orders"):
             return False
-        return message.method != "POST" or _EMPTY.search(message.body) is not None
+        reads = message.method != "POST" or message.path.startswith("/chall/")
+        return reads or _EMPTY.search(message.body) is not None
 
-    def _answer(self, message: Message) -> Reply:
+    def _answer(self, message: Message) -> Reply | Later:
         if message.method in ("GET", "HEAD"):
             return self._get(message)
         if message.method != "POST":

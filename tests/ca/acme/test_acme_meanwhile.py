@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ottr.ca.acme.exchange import Message, Reply
 from ottr.ca.acme.schema import account, authorization
 from ottr.ca.authority import Authority
+from ottr.ca.certificates import list_certificates
 from ottr.ca.model import Reason
 from ottr.ca.names import NameRules
 from ottr.errors import StoreError
@@ -64,6 +65,19 @@ def test_an_account_deactivated_meanwhile_gets_nothing(
 ) -> None:
     meanwhile(lambda: change(authority, DEACTIVATED))
     assert kind(client.finalize(ready, make_csr(NAME))) == (403, "unauthorized")
+
+
+def test_of_two_who_finalize_at_once_one_gets_a_certificate(
+    client: Client, ready: Reply, authority: Authority, meanwhile: Meanwhile
+) -> None:
+    done = list[Reply]()
+    meanwhile(lambda: done.append(client.finalize(ready, make_csr(NAME))))
+    late = client.finalize(ready, make_csr(NAME))
+    assert (kind(late), late.document["detail"]) == ((403, "orderNotReady"), "the order is being finalized")
+    assert (done[0].status, done[0].document["status"]) == (200, "valid")
+    with authority.database.read() as connection:
+        issued = [row for row in list_certificates(connection) if row.requester.startswith("acme:")]
+    assert len(issued) == 1
 
 
 def test_an_account_deactivated_meanwhile_is_not_changed(
@@ -149,6 +163,7 @@ def test_looks_of_an_account_that_ended_come_to_nothing(client: Client, serve: S
     found = client.post(url).document
     assert found["status"] == "invalid"
     assert found["challenges"][0]["error"]["type"].endswith(":unauthorized")
+    assert found["challenges"][0]["error"]["detail"] == "the account is not valid any more"
 
 
 def test_no_issuer_no_certificate(client: Client, ready: Reply, authority: Authority) -> None:

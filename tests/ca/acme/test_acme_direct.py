@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way from a connection to the ACME server and back, whatever the client does meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from ottr.ca import direct
+from ottr.ca.acme.exchange import Later, Message, Reply
+from ottr.ca.connections import Patience, build_protocol
+from ottr.ca.direct import AcmeProtocol, add_acme
+
+_ANSWER = b"x" * 900
+PATIENCE = Patience(headers_s=600, body_s=600)
+
+
+@dataclass
+class Desk:
+    """In place of the ACME server: answers by the path alone, and some answers wait for a word."""
+
+    word: threading.Event = field(default_factory=threading.Event)
+    work: Future[None] = field(default_factory=Future)
+    heard: list[str] = field(default_factory=list)
+
+    def is_quick(self, message: Message) -> bool:
+        return not message.path.startswith("/slow")
+
+    def begin(self, message: Message) -> Reply | Later:
+        if not message.path.startswith("/later"):
+            return self.handle(message)
+        return Later(self.work, self.finish, 0.1 if message.path == "/later-than-that" else 600)
+
+    def finish(self) -> Reply:
+        self.heard.append("the end")
+        if not self.work.done():
+            self.word.wait(30)
+        return Reply(body=b"late")
+
+    def end(self, _: Message, later: Later) -> Reply:
+        return later.finish()
+
+    def handle(self, message: Message) -> Reply:
+        self.heard.append(message.path)
+        if message.path == "/slow":
+            self.word.wait(30)
+        if message.path == "/wrong":
+            raise ZeroDivisionError
+        if message.path == "/big":
+            return Reply(body=_ANSWER * 10_000)
+        if message.path == "/nothing":
+            return Reply(204)
+        return Reply(headers={"X": "\N{SNOWMAN}"}) if message.path == "/odd" else Reply(body=_ANSWER)
+
+
+@dataclass
+class Place:
+    """A server with one thread."""
+
+    desk: Desk
+    port: int
+    kind: type[AcmeProtocol]
+    made: list[AcmeProtocol]
+    called: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    async def call(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.called.append(writer)
+        return reader, writer
+
+    async def close(self) -> None:
+        self.desk.word.set()
+        for transport in [*(one.transport for one in self.made), *(one.transport for one in self.called)]:
+            if not transport.is_closing():
+                transport.abort()
+        for writer in self.called:
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def visit(pool: ThreadPoolExecutor) -> Callable[..., None]:
+    def run(visitor: Callable[[Place], Awaitable[None]], patience: Patience = PATIENCE) -> None:
+        asyncio.run(asyncio.wait_for(serve(visitor, patience, pool), 60))
+
+    return run
+
+
+async def serve(visitor: Callable[[Place], Awaitable[None]], patience: Patience, pool: ThreadPoolExecutor) -> None:
+    desk, made = Desk(), []
+    kind = add_acme(build_protocol(patience), desk, pool)  # type: ignore[arg-type]
+    config = uvicorn.Config(serve, http=kind, ws="none", lifespan="off")
+    config.load()
+    state = ServerState()
+
+    def connect() -> AcmeProtocol:
+        made.append(kind(config=config, server_state=state, app_state={}))
+        return made[-1]
+
+    async with await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0) as server:
+        place = Place(desk, server.sockets[0].getsockname()[1], kind, made)
+        try:
+            await visitor(place)
+        finally:
+            await place.close()
+
+
+def ask(path: str, length: int = 0, more: str = "") -> bytes:
+    return f"POST /acme{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{more}\r\n".encode()
+
+
+async def until(what: Callable[[], Any]) -> None:
+    while not what():
+        await asyncio.sleep(0.01)
+
+
+def test_who_does_not_read_the_answers_is_not_answered_further(visit: Callable[..., None]) -> None:
+    many = 20_000
+
+    async def flood(place: Place) -> None:
+        reader, writer = await place.call()
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(ask("/quick") * many)
+        await until(lambda: place.made and place.made[0].flow.write_paused)
+        heard = len(place.desk.heard)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(place.desk.heard) == heard
+        reader._transport.resume_reading()  # type: ignore[attr-defined]
+        writer.write(ask("/quick", more="Connection: close\r\n"))
+        assert (await reader.read()).count(_ANSWER) == many + 1
+
+    async def leave(place: Place) -> None:
+        reader, writer = await place.call()
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(ask("/quick") * many)
+        await until(lambda: place.made and place.made[0].transport.is_closing())
+        writer.transport.abort()
+
+    visit(flood)
+    visit(leave, Patience(headers_s=600, body_s=0.1))
+
+
+def test_a_body_that_comes_in_pieces(visit: Callable[..., None]) -> None:
+    async def send(place: Place) -> None:
+        for length, status in ((100_000, b"200"), (300_000, b"413")):
+            reader, writer = await place.call()
+            writer.write(ask("/quick", length, "Expect: 100-continue\r\n"))
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(b"x" * 70_000)
+            await until(lambda: len(place.made[-1].cycle.body) == 70_000)
+            writer.write(b"x" * (length - 70_000))
+            assert (await reader.readline()).split()[1] == status
+            writer.transport.abort()
+
+    visit(send)
+
+
+def test_answers_of_any_size(visit: Callable[..., None]) -> None:
+    async def ask_for_them(place: Place) -> None:
+        reader, writer = await place.call()
+        writer.write(ask("/nothing") + ask("/big", more="Connection: close\r\n"))
+        nothing, big = (await reader.read()).split(b"HTTP/1.1 200")
+        assert nothing.startswith(b"HTTP/1.1 204")
+        assert nothing.endswith(b"\r\n\r\n")
+        assert big.endswith(b"\r\n\r\n" + _ANSWER * 10_000)
+
+    visit(ask_for_them)
+
+
+def test_the_last_answer_is_waited_for_a_while(visit: Callable[..., None]) -> None:
+    async def ask_and_leave_it(place: Place) -> None:
+        reader, writer = await place.call()
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(ask("/big", more="Connection: close\r\n"))
+        await until(lambda: place.made and place.made[0].transport.is_closing())
+        await until(lambda: place.made[0].parser is None)
+
+    visit(ask_and_leave_it, Patience(headers_s=600, body_s=0.1))
+
+
+def test_a_body_that_does_not_come(visit: Callable[..., None]) -> None:
+    async def wait(place: Place) -> None:
+        reader, writer = await place.call()
+        writer.write(ask("/quick", 10))
+        assert (await reader.read()).startswith(b"HTTP/1.1 408")
+
+    visit(wait, Patience(headers_s=600, body_s=0.1))
+
+
+def test_a_request_that_has_begun_beside_another_has_its_time(visit: Callable[..., None]) -> None:
+    async def begin(place: Place) -> None:
+        reader, writer = await place.call()
+        writer.write(ask("/quick") + b"POST /acme")
+        assert (await reader.read()).count(_ANSWER) == 1
+
+    visit(begin, Patience(headers_s=0.5, body_s=600))
+
+
+def test_who_hangs_up_leaves_nothing_behind(visit: Callable[..., None]) -> None:
+    """One is at work, one waits for a thread, one has a further request behind: no one is answered or kept."""
+
+    async def hang_up(place: Place) -> None:
+        for sent in (ask("/slow"), ask("/slow-other"), ask("/slow-third") + ask("/quick")):
+            _, writer = await place.call()
+            writer.write(sent)
+            await until(lambda: len(place.kind.working) == len(place.made))
+            writer.transport.abort()
+        for one in place.made:
+            one.flow.resume_reading()  # else nobody sees that the third has gone
+        await until(lambda: all(one.transport.is_closing() for one in place.made))
+        place.desk.word.set()
+        await until(lambda: not place.kind.working)
+        assert place.desk.heard == ["/slow"]
+        assert not place.kind.crowd._waiting
+
+    visit(hang_up)
+
+
+def test_when_too_many_wait_for_a_thread_the_next_is_told_to_come_again(
+    visit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "_MOST_WORKING", 1)
+
+    async def crowd(place: Place) -> None:
+        first, writer = await place.call()
+        writer.write(ask("/slow"))
+        await until(lambda: place.kind.working)
+        second, other = await place.call()
+        other.write(ask("/slow"))
+        refused = await second.read()
+        assert refused.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 5\r\n" in refused
+        place.desk.word.set()
+        assert (await first.readline()).startswith(b"HTTP/1.1 200")
+
+    visit(crowd)
+
+
+def test_an_answer_that_is_to_wait(visit: Callable[..., None]) -> None:
+    async def wait(place: Place) -> None:
+        reader, writer = await place.call()
+        _, gone = await place.call()
+        writer.write(ask("/later") + ask("/quick"))
+        gone.write(ask("/later"))
+        await until(lambda: len(place.made) == 2 and all(one._asked for one in place.made))
+        gone.transport.abort()
+        await until(lambda: any(one.transport.is_closing() for one in place.made))
+        place.desk.work.set_result(None)
+        assert (await reader.readuntil(b"late")).startswith(b"HTTP/1.1 200")
+        assert (await reader.readuntil(_ANSWER)).startswith(b"HTTP/1.1 200")
+
+    visit(wait)
+
+
+def test_an_answer_that_has_waited_long_enough_is_given_once(visit: Callable[..., None]) -> None:
+    """What it waited for comes while it is written after all."""
+
+    async def wait(place: Place) -> None:
+        reader, writer = await place.call()
+        writer.write(ask("/later-than-that") + ask("/quick", more="Connection: close\r\n"))
+        await until(lambda: place.desk.heard)
+        place.desk.work.set_result(None)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        place.desk.word.set()
+        answers = await reader.read()
+        assert answers.count(b"HTTP/1.1 200") == 2
+        assert answers.endswith(_ANSWER)
+
+    visit(wait)
+
+
+def test_what_is_waited_for_may_come_when_the_server_has_stopped(visit: Callable[..., None]) -> None:
+    desks = []
+
+    async def ask_and_stop(place: Place) -> None:
+        _, writer = await place.call()
+        writer.write(ask("/later"))
+        await until(lambda: place.made and place.made[0]._asked)
+        desks.append(place.desk)
+
+    visit(ask_and_stop)
+    desks[0].work.set_result(None)
+
+
+@pytest.mark.parametrize("path", ["/wrong", "/odd"])
+def test_a_mistake_in_the_server_is_answered_and_written_down(
+    visit: Callable[..., None], caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    async def ask_for_it(place: Place) -> None:
+        reader, writer = await place.call()
+        writer.write(ask(path))
+        assert (await reader.read()).startswith(b"HTTP/1.1 500")
+
+    visit(ask_for_it)
+    assert path in caplog.text
