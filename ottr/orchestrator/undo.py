@@ -15,7 +15,7 @@ from ottr.orchestrator.aftermath import remove_leftover_records, superseded, war
 from ottr.orchestrator.rotation import Rotation
 from ottr.orchestrator.sessions import Sessions
 from ottr.orchestrator.target import Stores, Surroundings, Target, leased
-from ottr.state.journal import Journal, Record, State, device_key, group_key
+from ottr.state.journal import Entry, Journal, Record, State, device_key, group_key
 from ottr.state.view import half_installed
 
 
@@ -110,10 +110,19 @@ def _bound_before(record: Record, around: Surroundings) -> str:
 
 
 def _is_of_another(device: str, label: str, journal: Journal) -> bool:
+    """Whether another device still has a use for it: one that was given up is kept if that one would go back to it."""
     record = journal.find(label.rpartition("-")[2])
     if record is None or record.label != label or record.device == device:
         return False
-    return record.state is not State.ABANDONED and not record.cleaned
+    if record.state is not State.ABANDONED:
+        return not record.cleaned
+    others = [one for one in journal.history(record.device) if one.state is not State.ABANDONED and not one.cleaned]
+    return any(_began_from(label, journal.entries(one.id)) for one in others)
+
+
+def _began_from(label: str, entries: Sequence[Entry]) -> bool:
+    bound = [str((entry.value or {}).get("bound", "")) for entry in entries if entry.step is Step.PREFLIGHT]
+    return any(label in one for one in bound)
 
 
 def _open_rotations(device: str, around: Surroundings) -> Sequence[Record]:

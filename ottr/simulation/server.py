@@ -9,17 +9,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler
-from typing import Any
 
+from ottr.simulation.http import Answer, converse
 from ottr.simulation.pair import Pair, build_context
-from ottr.simulation.requests import DropConnection, Request, Response
+from ottr.simulation.requests import DropConnection
 
 _IDLE_S = 30.0
 _BACKLOG = 128
-_MAXIMUM_BODY = 32 * 1024 * 1024
-
-Answer = Callable[[Request], Response]
 
 
 class TlsServer:
@@ -167,7 +163,7 @@ class TlsServer:
             with self._lock:
                 self._connections.add(secured)
             try:
-                _Handler(secured, self._answer)
+                converse(secured, self._answer)
             except DropConnection:
                 pass
             finally:
@@ -179,42 +175,6 @@ def _shut(connection: socket.socket) -> None:
     # socket.socket's own shutdown: that of an SSLSocket drops the TLS layer under the thread that uses it.
     with suppress(OSError):
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Turns bytes into Request and Response into bytes."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1  # head and body in one piece: each write is a record of TLS of its own
-
-    def __init__(self, connection: socket.socket, answer: Answer) -> None:
-        self._answer = answer
-        super().__init__(connection, ("", 0), None)  # type: ignore[arg-type]
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Print nothing: URLs may hold secrets."""
-
-    def version_string(self) -> str:
-        """Say nothing of the program."""
-        return "simulated"
-
-    def _exchange(self) -> None:
-        length = self.headers.get("Content-Length", "0")
-        if not length.isascii() or not length.isdigit() or int(length) > _MAXIMUM_BODY:
-            self.send_error(411 if not length.isdigit() else 413)
-            self.close_connection = True
-            return
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        response = self._answer(Request(self.command, self.path, headers, self.rfile.read(int(length))))
-        head = {"Content-Length": str(len(response.body)), "Content-Type": response.content_type, **response.headers}
-        self.send_response(response.status)
-        for name, value in head.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(response.body)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _exchange
 
 
 def wait_until(condition: Callable[[], bool], deadline_s: float = 10.0, interval_s: float = 0.01) -> bool:

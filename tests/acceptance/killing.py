@@ -200,12 +200,12 @@ def count_acts(log: Path) -> int:
     return int(_find_line(log, "acts"))
 
 
-def choose_acts(log: Path) -> list[int]:
+def choose_acts(log: Path, shard: int, shards: int) -> list[int]:
     """The numbers of the acts of the last run to be killed at: all of them with ``OTTR_SWEEP=all``, else a sample.
 
-    The sample has every journal write, and the first act of each other kind: of each method, path and command that is
-    sent. Nothing happens outside between an act's end and the next one's beginning: so it is enough to be killed before
-    each of these, and when it was a change, before the next act as well.
+    Of a sample each shard has its part. It has every journal write, and the first act of each other kind: of each
+    method, path and command that is sent. Nothing happens outside between an act's end and the next one's beginning: so
+    it is enough to be killed before each of these, and when it was a change, before the next act as well.
     """
     kinds: list[str] = json.loads(_find_line(log, "kinds"))
     if os.environ.get("OTTR_SWEEP") == "all":
@@ -214,7 +214,7 @@ def choose_acts(log: Path) -> list[int]:
     chosen = {number for number, kind in enumerate(kinds, 1) if kind == _WRITE}
     chosen |= {number for kind, number in first.items() if kind.startswith("before")}
     chosen |= {number + 1 for kind, number in first.items() if kind.startswith(f"after {_CHANGE}")}
-    return sorted(chosen)
+    return sorted(chosen)[shard::shards]
 
 
 def _find_line(log: Path, word: str) -> str:

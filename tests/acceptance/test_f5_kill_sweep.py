@@ -7,6 +7,7 @@ watcher that handshakes all the while never meets another certificate than the f
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ import pytest
 
 from ottr.drivers.f5.simulator import F5Simulator
 from ottr.lab import Lab
-from tests.acceptance import f5
+from tests.acceptance import f5, killing
 from tests.acceptance.appliances import API_PORT, Sweep, give
 from tests.acceptance.faults import Site
 from tests.acceptance.remote import Remote
@@ -41,3 +42,19 @@ def test_killed_at_any_act_a_resume_ends_in_the_same_state(lab: Lab, tmp_path: P
         site, appliance = Site(lab, tmp_path / "site"), f5.describe(address, settings, place)
         give(site, f5.OPTIONS[place], appliance)
         Sweep(site, appliance, partial(balancer.ask, f5.look), most_sessions=0).run(shard, SHARDS)
+
+
+def test_a_sample_has_every_journal_write_and_every_kind_of_act(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = ["write", "look lb GET /a", "write", "change lb POST /a", "look lb GET /b", "look lb GET /a", "write"]
+    kinds += ["change lb POST /a", "look lb GET /b", "handshake", "change lb POST /c", "look lb GET /a", "handshake"]
+    both = [f"{when} {kind}" for kind in kinds for when in ("before", "after")]
+    log = tmp_path / "log"
+    log.write_text(f"--- a run\nkinds {json.dumps(both)}\nacts {len(both)}\n")
+    monkeypatch.delenv("OTTR_SWEEP", raising=False)
+    parts = [{(number - 1) // 2 for number in killing.choose_acts(log, shard, 2)} for shard in range(2)]
+    assert parts[0] | parts[1] == {0, 1, 2, 3, 4, 6, 9, 10, 11}
+    assert parts[0].isdisjoint(parts[1])
+    monkeypatch.setenv("OTTR_SWEEP", "all")
+    assert [killing.choose_acts(log, shard, 2) for shard in range(2)] == [list(range(1, len(both) + 1))] * 2

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handshakes with an endpoint again and again, in a process of its own; TLS itself proves that key and certificate fit.
 
-``python -m tests.acceptance.watcher ADDRESS PORT NAME PAUSE_S`` prints a line for each failure and for each other
-certificate than the one before and, when its standard input ends, the number of handshakes.
+``python -IS watcher.py ADDRESS PORT NAME PAUSE_S`` prints a line for each failure and for each other certificate than
+the one before and, when its standard input ends, the number of handshakes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Watcher:
         """SHA-256 of every certificate, in the order they came."""
 
     def __enter__(self) -> Watcher:
-        argv = [sys.executable, "-m", "tests.acceptance.watcher", *map(str, self._endpoint), str(self._pause_s)]
+        argv = [sys.executable, "-IS", __file__, *map(str, self._endpoint), str(self._pause_s)]
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         return self
 

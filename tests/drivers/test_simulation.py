@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ottr.simulation.faults import Faults, parse_fault
+from ottr.simulation.http import converse
 from ottr.simulation.pair import Pair, make_self_signed
 from ottr.simulation.requests import Request, RequestLog, Response
 from ottr.simulation.server import TlsServer, wait_until
@@ -105,6 +107,80 @@ def test_a_body_without_a_sane_length_is_refused(server: TlsServer, length: str)
         connection.putheader("Content-Length", length)
         connection.endheaders()
         assert connection.getresponse().status in (411, 413)
+
+
+def send(server: TlsServer, *pieces: bytes) -> bytes:
+    """Everything that is answered until the server ends the connection, or has nothing more to say."""
+    answered = b""
+    with (
+        socket.create_connection((server.address, server.port), 10) as plain,
+        ssl._create_unverified_context().wrap_socket(plain) as secured,
+    ):
+        for piece in pieces:
+            secured.sendall(piece)
+            answered += secured.recv(65536)
+        while more := secured.recv(65536):
+            answered += more
+    return answered
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/2\r\n\r\n", 400),
+        (b"PURGE / HTTP/1.1\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 101, 431),
+        (b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
+        (b"GET /" + b"x" * 65536, 414),
+    ],
+    ids=["words", "version", "method", "header", "space", "headers", "chunks", "line"],
+)
+def test_what_is_no_request_is_refused_and_ends_the_connection(server: TlsServer, raw: bytes, status: int) -> None:
+    assert send(server, raw).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"POST / HTTP/1.1",
+        b"POST / HTTP/1.1\r\nHost: x\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nbod",
+    ],
+    ids=["line", "headers", "body"],
+)
+def test_nothing_is_done_for_a_request_that_is_cut_off(raw: bytes) -> None:
+    done: list[Request] = []
+
+    def answer(request: Request) -> Response:
+        done.append(request)
+        return Response(200)
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname(), 10) as client,
+        listener.accept()[0] as accepted,
+    ):
+        client.sendall(raw)
+        client.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionAbortedError, match="cut off"):
+            converse(accepted, answer)
+    assert done == []
+
+
+@pytest.mark.parametrize("end", [b"HTTP/1.0\r\n", b"HTTP/1.1\r\nConnection: Close\r\n"])
+def test_a_client_that_wants_one_answer_gets_one(server: TlsServer, end: bytes) -> None:
+    answer = send(server, b"GET / " + end + b"\r\n")
+    assert (answer.count(b"HTTP/1.1 200 OK\r\n"), answer.rpartition(b"\r\n")[2]) == (1, b"GET ")
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(server: TlsServer) -> None:
+    head = b"PUT / HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+    answer = send(server, head, b"body")
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\nPUT body")
 
 
 def test_the_log_masks_and_names_what_came_in_the_url() -> None:

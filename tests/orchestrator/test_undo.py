@@ -355,6 +355,22 @@ def test_what_a_rotation_would_go_back_to_is_kept_though_that_one_was_given_up(w
     world.device.check_sound()
 
 
+def test_what_another_host_would_go_back_to_is_no_orphan_though_that_rotation_was_given_up(world):
+    """Two hosts of the inventory are one machine: what one of them keeps is not the other one's to remove."""
+    world.run()
+    stop_at(world, "verify")
+    given_up = world.device.bound
+    world.trouble.happen = lambda act: None
+    world.advance(minutes=3)
+    world.target = replace(world.target, device=replace(world.target.device, dns_names=("web1.example.com",)))
+    assert world.run().outcome is Outcome.ROTATED
+    other = replace(world.target, device=replace(world.target.device, name="web2"))
+    assert undo.find_orphans(other, world.surroundings(), remove=True) == ()
+    assert roll_back(world).outcome is Outcome.ROLLED_BACK
+    assert world.device.bound == given_up
+    world.device.check_sound()
+
+
 def test_what_is_live_is_no_orphan_though_the_state_has_forgotten_it(world):
     """As after a backup of the database was put back."""
     world.run()
