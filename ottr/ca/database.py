@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from ottr.ca import schema
+from ottr.ca.commits import CommitCounter, find_hint
 from ottr.errors import StoreError
 
 BUSY_TIMEOUT_S = 10.0
@@ -114,6 +114,7 @@ class Database:
             if well:
                 _end(connection, "commit" if writes else "rollback")
         except BaseException:
+            connection.invalidate()  # it may still be within the transaction
             connection.close()
             raise
         if well and self._sqlite:
@@ -156,7 +157,7 @@ class Database:
 
     def _translate(self, error: BaseException) -> StoreError:
         cause = str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0]
-        return StoreError(f"the CA's database {self.place}: {cause}", hint=_hint(cause))
+        return StoreError(f"the CA's database {self.place}: {cause}", hint=find_hint(cause))
 
 
 class _Transaction:
@@ -175,9 +176,10 @@ class _Transaction:
             self._lock.acquire()
         try:
             self._connection = self._database._begin(self._pragma)
-        except BaseException as error:
-            self._leave(error)
-            raise
+        except BaseException:
+            self._release()
+            with self._database._translated():
+                raise
         return self._connection
 
     def __exit__(
@@ -185,39 +187,18 @@ class _Transaction:
     ) -> None:
         try:
             self._database._finish(self._connection, well=error is None, writes=bool(self._pragma))
-        except BaseException as failure:
-            self._leave(failure)
-            raise
-        self._leave(error)
-
-    def _leave(self, error: BaseException | None) -> None:
-        """Let the next one write; what the database says becomes ours to say."""
-        if self._lock is not None:
-            self._lock.release()
+        except BaseException:
+            self._release()
+            with self._database._translated():
+                raise
+        self._release()
         if isinstance(error, self._database._errors):
             raise self._database._translate(error) from error
 
-
-class CommitCounter:
-    """Tells, in two microseconds, whether another connection has committed since one asked last.
-
-    For one thread at a time. Call ``close`` at the end.
-    """
-
-    def __init__(self, connection: Any, place: str) -> None:
-        self._connection = connection
-        self._place = place
-
-    def read(self) -> int:
-        """A number that is another one after a commit (SQLite's ``data_version``). Raises StoreError."""
-        try:
-            return int(self._connection.execute("PRAGMA data_version").fetchall()[0][0])
-        except sqlite3.Error as error:
-            raise StoreError(f"the CA's database {self._place}: {error}", hint=_hint(str(error))) from error
-
-    def close(self) -> None:
-        """Give back the connection."""
-        self._connection.close()
+    def _release(self) -> None:
+        """Let the next one write."""
+        if self._lock is not None:
+            self._lock.release()
 
 
 def _find_version(connection: sa.Connection, name: str) -> int | None:
@@ -269,14 +250,6 @@ def _driver(connection: sa.Connection) -> Any:
 def _end(connection: sa.Connection, how: str) -> None:
     """Commit or roll back, whether SQLAlchemy has noticed the transaction or not (see ``statements``)."""
     getattr(connection if connection.in_transaction() else _driver(connection), how)()
-
-
-def _hint(cause: str) -> str:
-    if "locked" in cause:
-        return "another process writes to it for too long; find it"
-    if "full" in cause or "No space" in cause:
-        return "make room on its disk"
-    return "check that it can be reached, and written by this user"
 
 
 def sqlite_url(path: Path) -> str:

@@ -44,7 +44,6 @@ from ottr.errors import AuthorityError, SettingsError
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 60.0
-_WRITERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +118,8 @@ def build_applications(
             *public,
         ]
     )
-    acme_pool = stack.enter_context(ThreadPoolExecutor(_count_threads(acme, authority), "acme-request"))
+    acme_pool = stack.enter_context(ThreadPoolExecutor(acme.count_threads(), "acme-request"))
     return Applications(acme, acme_pool, whole, build_app(public), status)
-
-
-def _count_threads(acme: AcmeServer, authority: Authority) -> int:
-    """For ACME. Where nothing is waited for but the one writer of a file, more would only be in each other's way."""
-    return _WRITERS if authority.database.is_local and not acme.settings.validation.caa else THREADS
 
 
 def serve(authority: Authority, settings: ServerSettings, ready: Callable[[str], None]) -> None:

@@ -377,6 +377,18 @@ def test_a_write_that_fails_leaves_nothing(url: str) -> None:
     database.close()
 
 
+def test_a_commit_that_fails_leaves_nothing_and_others_can_write(tmp_path: Path) -> None:
+    database = Database(sqlite_url(tmp_path / "ca.db"))
+    with database.write() as connection:
+        late = "REFERENCES event (id) DEFERRABLE INITIALLY DEFERRED"
+        connection.execute(sa.text(f"CREATE TABLE child (of_event INTEGER {late})"))
+    with pytest.raises(StoreError, match="FOREIGN KEY"), database.write() as connection:
+        connection.execute(sa.text("INSERT INTO child VALUES (1)"))
+    with database.write() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM child")).scalar_one() == 0
+    database.close()
+
+
 def test_the_tables_are_those_of_the_schema(url: str) -> None:
     database = Database(url)
     with database.read() as connection:

@@ -35,6 +35,8 @@ _ENDPOINTS = (
     ("keyChange", "/key-change"),
     ("renewalInfo", "/renewal-info"),
 )
+_THREADS = 32
+"""That wait for the database, and for DNS to say what CAA does."""
 _EMPTY = re.compile(rb'"payload"\s*:\s*""')
 """POST-as-GET. A body in which this stands and that has a payload all the same is no JWS."""
 Handler = Callable[..., Reply | Later]
@@ -114,6 +116,10 @@ class AcmeServer:
             headers["Replay-Nonce"] = self._nonces.give()
         links = (*reply.links, f'<{message.base}/directory>;rel="index"')
         return Reply(reply.status, reply.document, headers, links, reply.body, reply.content_type)
+
+    def count_threads(self) -> int:
+        """To work in. Where nothing is waited for but the one writer of a file, more would be in each other's way."""
+        return 2 if self._authority.database.is_local and not self.settings.validation.caa else _THREADS
 
     def is_quick(self, message: Message) -> bool:
         """Whether to begin it only reads, a few rows of a file: not worth a thread, and no write is waited for."""

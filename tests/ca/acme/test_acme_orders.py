@@ -133,7 +133,9 @@ def proven(serve: Serve, prove: Prove) -> Client:
     return client
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     names=st.lists(
         st.sampled_from(["www.lab.test", "WWW.lab.test.", "*.lab.test", "lab.test", "192.0.2.1"]), max_size=3

@@ -231,7 +231,9 @@ def test_the_order_of_members_makes_no_other_key(server: AcmeServer) -> None:
     assert client.post(ACCOUNT, {}, jwk={**shuffled, "use": "sig"}, kid=None).headers["Location"] == client.kid
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_whatever_comes_is_answered_without_an_error_of_the_server(client: Client, data: st.DataObject) -> None:
     json_values = st.recursive(
@@ -246,7 +248,9 @@ def test_whatever_comes_is_answered_without_an_error_of_the_server(client: Clien
     assert reply.status < 500, reply.document
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     body=st.binary(max_size=200) | st.text(max_size=100).map(str.encode) | st.just(b"[" * 5000),
     path=st.text(alphabet="abc/%0.-é", max_size=30),

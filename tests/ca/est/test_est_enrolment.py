@@ -218,7 +218,9 @@ WISHES: list[tuple[x509.ExtensionType, bool]] = [
 ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     names=st.lists(st.sampled_from([*ALLOWED, *REFUSED]), max_size=3, unique=True),
     common_name=st.sampled_from(["sensor-1", "a.dev.test", "alice", "dev.test", ""]),
@@ -602,7 +604,9 @@ def test_a_CSR_of_another_kind_of_key_and_of_weak_ones(issue: Issue) -> None:
     assert say(refused) == (400, "RSA keys of 1024 bits are not signed")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     path=st.sampled_from(["simpleenroll", "simplereenroll", "server/simpleenroll", "csrattrs"]) | st.text(max_size=20),
     method=st.sampled_from(["GET", "POST", "HEAD"]),
