@@ -40,7 +40,16 @@ _CORE = [
 ]
 _ACME = [
     f"tests/ca/acme/test_acme_{name}.py"
-    for name in ("orders", "meanwhile", "accounts", "renewal_and_revocation", "validation", "requests", "settings")
+    for name in (
+        "orders",
+        "bounds",
+        "meanwhile",
+        "accounts",
+        "renewal_and_revocation",
+        "validation",
+        "requests",
+        "settings",
+    )
 ]
 PARTS = {
     "issuance": (["ottr/ca/issuance.py", "ottr/ca/template.py"], _CORE),
@@ -261,10 +270,14 @@ def _list_codes(code: CodeType) -> Iterator[CodeType]:
 
 
 class _Choice:
-    """A plugin that runs these tests only, in this order."""
+    """A plugin that runs these tests only, in this order, and knows which one failed."""
 
     def __init__(self, wanted: Sequence[str]) -> None:
         self._wanted = wanted
+        self.failed = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.failed = self.failed or (report.nodeid if report.failed else "")
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -272,14 +285,19 @@ class _Choice:
         items[:] = [found[one] for one in self._wanted if one in found]
 
 
-def _test(mutant: Mutant, functions: Sequence[FunctionType], tests: Sequence[str]) -> int:
-    """0: nobody noticed."""
+def _test(mutant: Mutant, functions: Sequence[FunctionType], tests: Sequence[str], noticed: Path | None = None) -> int:
+    """0: nobody noticed; who did is written to a file, if there is one."""
     signal.alarm(_MOST_S)
     resource.setrlimit(resource.RLIMIT_CPU, (_MOST_CPU_S, _MOST_CPU_S))
     _apply(mutant, functions)
     files = sorted({one.partition("::")[0] for one in tests})
+    choice = _Choice(tests)
     with tempfile.TemporaryDirectory() as folder:
-        return pytest.main([*_QUIET, "-x", "--basetemp", folder, *files], plugins=[_Choice(tests)])
+        status = pytest.main([*_QUIET, "-x", "--basetemp", folder, *files], plugins=[choice])
+    if noticed is not None and status:
+        with noticed.open("a") as file:
+            file.write(f"{mutant.path}:{mutant.line}: {mutant.what}\t{choice.failed or 'at loading'}\n")
+    return status
 
 
 def _fork(work: Callable[[], int], *, quiet: bool) -> int:
@@ -314,6 +332,7 @@ class Run:
     functions: Sequence[FunctionType]
     jobs: int
     candidates: set[str]
+    noticed: Path | None
     running: dict[int, Mutant] = field(default_factory=dict)
     survivors: int = 0
     unended: int = 0
@@ -338,7 +357,7 @@ class Run:
 
     def _start(self, mutant: Mutant) -> None:
         tests = self.measured.choose(mutant, self.candidates)
-        self.running[_fork(lambda: _test(mutant, self.functions, tests), quiet=True)] = mutant
+        self.running[_fork(lambda: _test(mutant, self.functions, tests, self.noticed), quiet=True)] = mutant
 
     def _collect(self) -> None:
         child, status = os.wait()
@@ -377,6 +396,7 @@ def main() -> int:
     parser.add_argument("--most", type=int, default=0, help="of each part, chosen by chance; 0: all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--noticed", type=Path, help="file for the changes that were noticed, and by which test")
     parser.add_argument("--measured", type=Path, help="folder that keeps the coverage for the next run")
     given = parser.parse_args()
     os.chdir(ROOT)
@@ -390,7 +410,8 @@ def main() -> int:
         for part in given.parts:
             paths, files = PARTS[part]
             candidates = {one for one in measured.seconds if one.partition("::")[0] in files}
-            mutants, run = _select(paths, given.most, given.seed), Run(measured, functions, given.jobs, candidates)
+            mutants = _select(paths, given.most, given.seed)
+            run = Run(measured, functions, given.jobs, candidates, given.noticed)
             run.check_unchanged(paths[0])
             run.try_all(mutants)
             print(f"{part}: {len(mutants)} changes, {run.survivors} survived, {run.unended} did not end", flush=True)

@@ -19,6 +19,14 @@ settings.register_profile("ottr", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("ottr")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Examples that Hypothesis makes up do not count as coverage: it must not hang on chance, and doubles their time."""
+    pure = Path(__file__).parent / "unit"
+    for item in items:
+        if item.path.parent == pure and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("no_cover")
+
+
 @pytest.fixture(scope="session")
 def network() -> Iterator[Network]:
     """Loopback addresses nobody else uses."""

@@ -80,7 +80,7 @@ class AcmeIssuer:
     def check_clock(self) -> None:
         """Compare with the CA's last answer; there is one."""
         self.directory()
-        self._network.check_clock(self._clock())
+        self._network.check_clock(self._settings.directory, self._patience())
 
     def caa_identities(self) -> tuple[str, ...]:
         """As the directory's ``caaIdentities`` says."""

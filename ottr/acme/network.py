@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,7 +41,7 @@ class Network:
 
     def get(self, url: str, patience: Patience) -> HttpResponse:
         """GET a resource that needs no account. Raises IssuanceError."""
-        return _until_served(lambda: self._repeat(lambda: self._send("GET", url)), f"GET {_shown(url)}", patience)
+        return _until_served(lambda: self._repeat(lambda: self._send("GET", url)), "GET", url, patience)
 
     def post(
         self,
@@ -66,26 +67,34 @@ class Network:
             return self._send_signed(url, payload, signer, accept, take_nonce)
 
         attempt = (lambda: self._repeat(send)) if repeatable else send
-        return _until_served(attempt, f"POST {_shown(url)}", patience)
+        return _until_served(attempt, "POST", url, patience)
 
-    def check_clock(self, now: datetime) -> None:
-        """Compare this machine's clock with the CA's last answer. Raises IssuerUnavailable.
+    def check_clock(self, url: str, patience: Patience) -> None:
+        """Compare this machine's clock with the CA's last answer, and if need be with one to a GET of ``url``.
 
         With a clock that is far off, a good certificate would look as if it were not valid yet, or due again at once:
-        each run would order one more.
+        each run would order one more. The last answer alone may mislead: the monotonic clock stands still while a
+        machine is suspended. Raises IssuanceError.
         """
-        date, came_at = self._dated
-        try:
-            theirs = parsedate_to_datetime(date)
-        except ValueError:
+        if abs(self._skew(patience.clock())) <= CLOCK_SKEW:
             return
-        skew = now - theirs.replace(tzinfo=theirs.tzinfo or UTC) - timedelta(seconds=time.monotonic() - came_at)
+        self.get(url, patience)
+        skew = self._skew(patience.clock())
         if abs(skew) > CLOCK_SKEW:
             side = "ahead of" if skew > timedelta() else "behind"
             raise IssuerUnavailable(
                 f"this machine's clock is {_describe(abs(skew))} {side} the CA's: nothing is ordered",
                 hint="set the clock that is wrong (NTP); the next run goes on with the same key, CSR and order",
             )
+
+    def _skew(self, now: datetime) -> timedelta:
+        """How far this machine's clock is ahead of the CA's; nothing where the CA's answer does not say."""
+        date, came_at = self._dated
+        try:
+            theirs = parsedate_to_datetime(date)
+            return now - theirs.replace(tzinfo=theirs.tzinfo or UTC) - timedelta(seconds=time.monotonic() - came_at)
+        except (ValueError, OverflowError):
+            return timedelta()
 
     def _send_signed(
         self, url: str, payload: bytes, signer: Signer, accept: str, take_nonce: Callable[[], str]
@@ -106,11 +115,11 @@ class Network:
     def _take_nonce(self, new_nonce_url: str, patience: Patience) -> str:
         with contextlib.suppress(IndexError):
             return self._nonces.pop()
-        what = f"HEAD {_shown(new_nonce_url)}"
-        response = _until_served(lambda: self._repeat(lambda: self._send("HEAD", new_nonce_url)), what, patience)
+        send = partial(self._repeat, partial(self._send, "HEAD", new_nonce_url))
+        response = _until_served(send, "HEAD", new_nonce_url, patience)
         nonce = response.headers.get("Replay-Nonce", "")
         if not nonce:
-            raise IssuerUnavailable(f"{what}: no nonce in the answer")
+            raise IssuerUnavailable(f"HEAD {_shown(new_nonce_url)}: no nonce in the answer")
         return nonce
 
     def _keep_nonce(self, nonce: str) -> None:
@@ -121,7 +130,8 @@ class Network:
         self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> HttpResponse:
         response = self._http.request(method, url, body=body, headers=headers)
-        logger.debug("%s %s: %d", method, _shown(url), response.status)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s %s: %d", method, _shown(url), response.status)
         if "Age" not in response.headers:  # else it is a cache's, as old as it says
             self._dated = response.headers.get("Date", ""), time.monotonic()
         return response
@@ -149,7 +159,7 @@ def parse_json(response: HttpResponse, what: str) -> dict[str, Any]:
     return jobj
 
 
-def _until_served(send: Callable[[], HttpResponse], what: str, patience: Patience) -> HttpResponse:
+def _until_served(send: Callable[[], HttpResponse], method: str, url: str, patience: Patience) -> HttpResponse:
     """Send until the CA does not ask for a pause; return its answer or raise what it means."""
     while True:
         try:
@@ -158,7 +168,7 @@ def _until_served(send: Callable[[], HttpResponse], what: str, patience: Patienc
             raise _unreachable(error) from error
         if 200 <= response.status < 300:
             return response
-        problem = parse_problem(response.body)
+        what, problem = f"{method} {_shown(url)}", parse_problem(response.body)
         pause_s = parse_retry_after(response.headers, patience.clock()) if response.status in (429, 503) else None
         if pause_s is None:
             raise build_error(problem, what=f"{what} ({response.status})", status=response.status, now=patience.clock())

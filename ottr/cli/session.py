@@ -52,15 +52,19 @@ def open_app(shared: Shared, fleet: Fleet | None = None, *, broken: bool = False
 
 def warm_up(app: App) -> None:
     """Import what a rotation needs while the inventory is being read."""
-    import ottr.acme.issuer
-    import ottr.orchestrator.devicerun
-    import ottr.probe
-    import ottr.transports.ssh  # noqa: F401
+    gc.disable()  # nothing of it is garbage
+    try:
+        import ottr.acme.issuer
+        import ottr.orchestrator.devicerun
+        import ottr.probe
+        import ottr.transports.ssh  # noqa: F401
 
-    _ = app.service
-    if app.settings.solvers:
-        _ = app.publisher
-    gc.freeze()  # what has been imported stays: the collector need not look through it again and again
+        _ = app.service
+        if app.settings.solvers:
+            _ = app.publisher
+        gc.freeze()  # what has been imported stays: the collector need not look through it again and again
+    finally:
+        gc.enable()
 
 
 def _show_warnings(app: App) -> None:

@@ -125,10 +125,9 @@ class AnsibleInventory:
             contents = self._load()
             number = self._index.numbers.get(host)
             origin = -1 if number is None else contents.described["origins"][number]
-            sources = contents.described["sources"]
+            sources, folders = contents.described["sources"], self._variable_folders
         if origin < 0:
             return RecordResult(warning=f"{host} comes from no file that could be written to")
-        folders = hostvars.variable_folders(sources, working_folder=Path.cwd())
         home = hostvars.variable_folder(sources[origin])
         result = writeback.record(host, facts, folders=folders, home=home)
         with self._lock:
@@ -156,6 +155,12 @@ class AnsibleInventory:
     @cached_property
     def _key(self) -> str:
         return build_key({**self._options.request(), **_WANTED}, os.environ)
+
+    @cached_property
+    def _variable_folders(self) -> tuple[Path, ...]:
+        from ottr.inventory import hostvars
+
+        return hostvars.variable_folders(self._load().described["sources"], working_folder=Path.cwd())
 
     @cached_property
     def _index(self) -> HostIndex:

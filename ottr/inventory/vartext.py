@@ -79,7 +79,7 @@ def set_variables(text: str, values: Mapping[str, str | bool]) -> str:
             changed = _replace(changed, *places[name], format_value(values[name]))
     added = {name: value for name, value in values.items() if name not in places}
     if added:
-        changed = _append(changed, added, parsed_root(changed))
+        changed = _append(changed, added, root if changed == text else parsed_root(changed))
     if parse_variables(changed) != {**before, **values}:
         raise NotEditable("its form does not allow a change of single variables")
     return changed
@@ -98,6 +98,8 @@ def format_value(value: str | bool) -> str:
     """Write a value so that YAML and JSON read it alike, and Ansible finds no template in it."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if value.isascii():
+        return json.dumps(value)
     # JSON escapes what is beyond 16 bits as two surrogates, which YAML takes for two characters.
     escaped = (char if ord(char) > 0xFFFF else json.dumps(char)[1:-1] for char in value)
     return f'"{"".join(escaped)}"'

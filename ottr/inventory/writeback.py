@@ -130,7 +130,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
     Raises OSError, also for a file or a folder that nobody may write, though root could.
     """
-    _make_folder(path.parent)
+    grown = _make_folder(path.parent)
     former = path.stat() if path.exists() else None
     _refuse_read_only(path.parent, former)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".ottr-")
@@ -145,21 +145,23 @@ def replace_file(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
-    _sync_folder(path.parent)
+    # Last of all: what the file's own way to the disk has taken along costs nothing more.
+    for folder in (path.parent, *grown):
+        _sync_folder(folder)
 
 
-def _make_folder(folder: Path) -> None:
-    """Make missing folders; root gives them to the owner of the one they are in."""
+def _make_folder(folder: Path) -> tuple[Path, ...]:
+    """Make missing folders, and return those that they are in; root gives them to the owner of that one."""
     if folder.is_dir():
-        return
-    _make_folder(folder.parent)
+        return ()
+    grown = _make_folder(folder.parent)
     _refuse_read_only(folder.parent, None)
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
         if os.geteuid() == 0:
             owner = folder.parent.stat()
             os.chown(folder, owner.st_uid, owner.st_gid)
-    _sync_folder(folder.parent)
+    return (folder.parent, *grown)
 
 
 def _refuse_read_only(folder: Path, former: os.stat_result | None) -> None:

@@ -15,17 +15,21 @@ from ottr.lab.process import Process, find_program
 
 _PROGRAM = "/lib/systemd/systemd"
 
-# A control group of its own, seen as the root of all groups: systemd makes its groups there.
+# A control group of its own, seen as the root of all groups: systemd makes its groups there. Those of labs that were
+# killed go first.
 _ENTER = """\
 set -eu
 folder=$1
 mount --make-rprivate /
 mount -t cgroup2 none "$folder/cgroup"
 own=$folder/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
+for left in "${own%/}"/ottr-lab-*; do
+    [ -e "/proc/${left##*-}" ] || find "$left" -depth -type d -exec rmdir {} \\; 2>/dev/null || true
+done
 own=${own%/}/ottr-lab-$$
+echo "$own" >"$folder/group"
 mkdir "$own"
 echo $$ >"$own/cgroup.procs"
-echo "$own" >"$folder/group"
 exec unshare --pid --cgroup --fork --kill-child sh -c "$2" systemd "$folder"
 """
 
@@ -43,7 +47,7 @@ exec {_PROGRAM} --system --unit=lab.target --show-status=no
 _LEAVE = """\
 mount --make-rprivate /
 mount -t cgroup2 none "$1/cgroup"
-for _ in 1 2 3 4 5 6 7 8 9 10; do
+for _ in $(seq 100); do
     find "$2" -depth -type d -exec rmdir {} \\; 2>/dev/null
     [ -d "$2" ] || exit 0
     sleep 0.2
@@ -76,20 +80,30 @@ class Systemd:
 
     def __enter__(self) -> Self:
         self._write()
-        self.process.__enter__()
+        try:
+            self.process.__enter__()
+        except BaseException:
+            self._leave()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.process.stop()
-        group = (self.folder / "group").read_text().strip()
-        leave = (find_program("unshare"), "--mount", "sh", "-c", _LEAVE, "leave", str(self.folder), group)
-        subprocess.run(leave, check=True)
+        self._leave()
 
     @property
     def within(self) -> tuple[str, ...]:
         """Command prefix that enters the namespaces."""
         here = f"/proc/{self.process.pid}/ns"
         return (find_program("nsenter"), f"--mount={here}/mnt", f"--pid={here}/pid_for_children", "--")
+
+    def _leave(self) -> None:
+        """Take the control group away; there is none when nothing was started at all."""
+        written = self.folder / "group"
+        if written.exists():
+            group = written.read_text().strip()
+            leave = (find_program("unshare"), "--mount", "sh", "-c", _LEAVE, "leave", str(self.folder), group)
+            subprocess.run(leave, check=True)
 
     def _write(self) -> None:
         units = self.folder / "units"

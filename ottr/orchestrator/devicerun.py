@@ -185,9 +185,14 @@ def _failed(
 ) -> RotationResult:
     """Remember what the next run must know, and say how the device came out."""
     name = target.device.name
-    rotation.leave(error)
     if not isinstance(error, OttrError):
         log.error("%s: unexpected", name, exc_info=error)
+    try:
+        rotation.leave(error)
+    except LeaseLost as lost:
+        log.warning("%s: %s; before that: %s", name, lost, report(error).message)
+        if not isinstance(error, RollbackFailed):  # else a human is needed, whoever has the device now
+            raise
     if isinstance(error, NotActive):
         _abandon(around, rotation, cleaned=not rotation.has_key)
         return replace(blank, outcome=Outcome.SKIPPED, reason=HA_STANDBY, step=rotation.reached, error=report(error))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,6 +31,8 @@ from ottr.model import (
 )
 from ottr.orchestrator.rotation import Rotation
 from ottr.orchestrator.sessions import Sessions
+
+log = logging.getLogger(__name__)
 
 
 class Verifier(Protocol):
@@ -116,8 +119,12 @@ def _advise(device: str, *errors: BaseException) -> str:
 
 
 def list_notices(driver: Driver) -> tuple[str, ...]:
-    """What the driver has to say about the device, if it says anything."""
-    return driver.notices() if isinstance(driver, Noticing) else ()
+    """What the driver has to say about the device, if it says anything. A mistake in that stops nothing."""
+    try:
+        return driver.notices() if isinstance(driver, Noticing) else ()
+    except Exception:
+        log.exception("what the driver wanted to say is lost")
+        return ()
 
 
 def _inspect(driver: Driver) -> Facts:

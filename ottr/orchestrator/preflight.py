@@ -7,6 +7,7 @@ import logging
 from dataclasses import replace
 
 from ottr import x509
+from ottr.acme import Issuer
 from ottr.drivers import Driver, Preflight
 from ottr.errors import DeviceUnreachable, NotActive, OttrError
 from ottr.model import Device, ErrorReport, Facts, Outcome, RotationResult, Route
@@ -71,12 +72,25 @@ def _dns_problems(device: Device, around: Surroundings) -> list[str]:
 def _ca_problems(target: Target, around: Surroundings) -> list[str]:
     """Whether the CA answers (its directory is fetched, once for all devices), clocks agree, and CAA records let it
     issue."""
-    issuer = target.route.issuer
     try:
-        authority = around.authorities[issuer].issuer
+        authority = around.authorities[target.route.issuer].issuer
         identities = authority.caa_identities()
-        authority.check_clock()
-        names = target.device.dns_names if identities else ()
+    except OttrError as error:
+        return [str(error)]
+    return _clock_problems(authority) + _caa_problems(target, around, identities)
+
+
+def _clock_problems(issuer: Issuer) -> list[str]:
+    try:
+        issuer.check_clock()
+    except OttrError as error:
+        return [str(error)]
+    return []
+
+
+def _caa_problems(target: Target, around: Surroundings, identities: tuple[str, ...]) -> list[str]:
+    issuer, names = target.route.issuer, target.device.dns_names if identities else ()
+    try:
         refused = [(name, around.publisher.refusing_caa(name, identities)) for name in names]
     except OttrError as error:
         return [str(error)]

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import sqlalchemy as sa
 
 from ottr import x509
-from ottr.errors import DriverError, LeaseLost, OttrError, RollbackFailed
+from ottr.errors import DriverError, LeaseLost, NotActive, OttrError, RollbackFailed
 from ottr.model import (
     CertificateRequest,
     Clock,
@@ -189,10 +189,15 @@ class Rotation:
     def leave(self, error: BaseException) -> None:
         """The run gives up, without a next step: what is done is written down, and why it ends if no step has said so.
 
-        A device that could not be logged in to has failed its preflight, however far the rotation had come.
+        A device that could not be logged in to has failed its preflight, however far the rotation had come. A standby
+        has not failed.
         """
-        if self._told is None or self._told not in (error, error.__cause__):
-            self._write([Entry(self._step_without(error), Status.FAILED, self._clock(), error=report(error))], None)
+        untold = self._told is None or self._told not in (error, error.__cause__)
+        if untold and not isinstance(error, NotActive):
+            entry = Entry(self._step_without(error), Status.FAILED, self._clock(), error=report(error))
+            self._write([] if self._repeats(entry) else [entry], None)
+        elif self._delayed:
+            self.flush()
 
     def order_url(self) -> str:
         """See ``ottr.acme.OrderLog``."""
@@ -245,7 +250,14 @@ class Rotation:
         """Which step came to nothing before it could be begun."""
         if isinstance(error, RollbackFailed):
             return Step.ROLLBACK
-        return Step.PREFLIGHT if isinstance(error, DriverError) else Step(self.reached or Step.PREFLIGHT)
+        if isinstance(error, DriverError):
+            return Step.PREFLIGHT
+        return Step.INSTALL if self.rolled_back else Step(self.reached or Step.PREFLIGHT)
+
+    def _repeats(self, entry: Entry) -> bool:
+        """The run before ended just so: of a device that is down for months there is one line, and how often."""
+        last = [(one.step, one.status, one.error) for one in self._entries[-1:]]
+        return last == [(entry.step, entry.status, entry.error)]
 
     def _marker(self, *facts: certificates.Fact) -> Also:
         now = self._clock()
@@ -256,7 +268,10 @@ class Rotation:
 
     def _delay(self, step: Step, value: dict[str, Any] | None = None, also: Also | None = None) -> None:
         """A step is done, and nothing depends on its being on the disk before the next one is."""
-        entry = Entry(step, Status.DONE, self._clock(), value)
+        self._keep(Entry(step, Status.DONE, self._clock(), value), also)
+
+    def _keep(self, entry: Entry, also: Also | None) -> None:
+        """Written with what comes next."""
         self._delayed.append(entry)
         self._entries.append(entry)
         if also is not None:
@@ -278,7 +293,8 @@ class Rotation:
     def _try_append(
         self, step: Step, status: Status, error: BaseException | None = None, also: Also | None = None
     ) -> OttrError | None:
-        """Write where something worse is already under way: a journal that fails is reported, not raised.
+        """Write where something worse is already under way: a journal that fails is reported, not raised, and told
+        again with what comes next.
 
         Raises LeaseLost: the device is another orchestrator's, and nothing more may be done to it.
         """
@@ -290,6 +306,7 @@ class Rotation:
             raise
         except OttrError as unwritten:
             log.warning("%s: the journal cannot be written: %s", self.record.device, unwritten)
+            self._keep(entry, also)
             return unwritten
         self._entries.append(entry)
         return None

@@ -12,6 +12,8 @@ from ottr.model import Step
 from ottr.play.certificates import describe_facts
 from ottr.state.journal import Journal, Record, State, Status
 
+_ACTS = frozenset({Step.INSTALL, Step.VERIFY, Step.ROLLBACK})
+
 
 def describe_devices(app: App, now: datetime) -> list[dict[str, Any]]:
     """Those of its inventory first, then those that rotations or certificates tell of."""
@@ -40,8 +42,11 @@ def describe_devices(app: App, now: datetime) -> list[dict[str, Any]]:
 
 
 def is_stranded(journal: Journal, record: Record) -> bool:
-    """Whether a rollback was the last that was tried, and failed: a human is needed."""
+    """Whether a rollback was the last that was done to the device, and failed: a human is needed.
+
+    A later run that could not even log in has changed nothing about that.
+    """
     if record.state is not State.OPEN:
         return False
-    entries = journal.entries(record.id)
-    return bool(entries) and entries[-1].step is Step.ROLLBACK and entries[-1].status is Status.FAILED
+    acts = [entry for entry in journal.entries(record.id) if entry.step in _ACTS]
+    return bool(acts) and acts[-1].step is Step.ROLLBACK and acts[-1].status is Status.FAILED

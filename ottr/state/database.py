@@ -133,13 +133,29 @@ def upsert(
     connection.execute(statement, {**more, **values, **key})
 
 
+def insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
+    """Make a row unless there is one with the same key; tell whether it was made."""
+    return connection.execute(_insert_statement(connection.dialect.name, table), row).rowcount == 1
+
+
+@cache
+def _insert_statement(dialect: str, table: sa.Table) -> sa.Insert:
+    """Made once: this runs for every device."""
+    insert = _dialect_insert(dialect, table).on_conflict_do_nothing()
+    return cast(sa.Insert, insert.execution_options(preserve_rowcount=True))
+
+
 @cache
 def _upsert_statement(dialect: str, table: sa.Table, key: tuple[str, ...], changed: tuple[str, ...]) -> sa.Insert:
     """Made once: this runs for every device."""
-    # The engine has imported its own dialect, and the other one is dear.
-    insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
+    insert = _dialect_insert(dialect, table)
     changes = {name: insert.excluded[name] for name in changed}
     return cast(sa.Insert, insert.on_conflict_do_update(index_elements=key, set_=changes))
+
+
+def _dialect_insert(dialect: str, table: sa.Table) -> Any:
+    # The engine has imported its own dialect, and the other one is dear.
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
 
 
 def _find_revision(engine: sa.Engine) -> str | None:

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from ottr.errors import DeviceLeased, JournalError, LeaseLost
 from ottr.model import Clock, Waiter
-from ottr.state.database import Database
+from ottr.state.database import Database, insert_new
 from ottr.state.schema import lease
 
 TTL = timedelta(seconds=120)
@@ -34,7 +34,6 @@ POLL_S = 0.25
 _THIS = lease.c.key == sa.bindparam("this")
 _MINE = _THIS & (lease.c.owner == sa.bindparam("me"))
 _LOOK = sa.select(lease).where(_THIS).with_for_update()
-_TAKE = lease.insert()
 _CONFIRM = lease.update().where(_MINE).values(expires_at=sa.bindparam("until"))
 _GIVE_BACK = lease.delete().where(_MINE)
 
@@ -67,6 +66,8 @@ class Leases:
         """Get a lease, also one whose owner is dead or late. Raises DeviceLeased."""
         now = self._clock()
         with self._database.write(durable=False) as connection:
+            if insert_new(connection, lease, self._describe(key, now)):
+                return
             held = connection.execute(_LOOK, {"this": key}).one_or_none()
             if held is not None:
                 if held.expires_at > now and not _dead(held):
@@ -143,13 +144,13 @@ class Leases:
                 continue
 
     def _insert(self, connection: sa.Connection, key: str, now: datetime) -> None:
-        owner = self._owner
-        row = asdict(owner) | {"key": key, "taken_at": now, "expires_at": now + TTL}
+        if not insert_new(connection, lease, self._describe(key, now)):  # PostgreSQL: the other one was quicker
+            raise DeviceLeased("another orchestrator has just begun to work on it")
+
+    def _describe(self, key: str, now: datetime) -> dict[str, object]:
+        row = asdict(self._owner) | {"key": key, "taken_at": now, "expires_at": now + TTL}
         row["owner"] = row.pop("token")
-        try:
-            connection.execute(_TAKE, row)
-        except sa.exc.IntegrityError as error:  # PostgreSQL: the other one was quicker
-            raise DeviceLeased("another orchestrator has just begun to work on it") from error
+        return row
 
 
 def _dead(held: sa.Row[tuple[object, ...]]) -> bool:

@@ -123,6 +123,20 @@ def publisher(settings: SolverSettings, solver: Rfc2136Solver) -> ZonePublisher:
 Reply = Callable[[bytes], bytes | None]
 
 
+def bind_both() -> tuple[socket.socket, socket.socket]:
+    """Sockets for UDP and TCP on one port; of those that are free for UDP somebody may have one for TCP."""
+    while True:
+        datagrams, stream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()
+        datagrams.bind((LOCAL, 0))
+        try:
+            stream.bind(datagrams.getsockname())
+        except OSError:
+            datagrams.close()
+            stream.close()
+            continue
+        return datagrams, stream
+
+
 class ScriptedServer:
     """A DNS server on a port of its own whose answers a test writes; None: no answer. Knows UDP, and TCP if told."""
 
@@ -133,15 +147,12 @@ class ScriptedServer:
         self._closing = threading.Event()
 
     def __enter__(self) -> ScriptedServer:
-        self._datagrams = self._stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        self._stream = self._stack.enter_context(socket.socket())
-        self._datagrams.bind((LOCAL, 0))
+        self._datagrams, self._stream = map(self._stack.enter_context, bind_both())
         self.port = self._datagrams.getsockname()[1]
         self._datagrams.settimeout(0.05)
         self._stream.settimeout(0.05)
         loops = [self._serve_udp]
         if self._tcp:
-            self._stream.bind((LOCAL, self.port))
             self._stream.listen()
             loops.append(self._serve_tcp)
         self._threads = [threading.Thread(target=loop) for loop in loops]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -315,6 +316,30 @@ def test_paths_added_later_are_taken_in_without_a_mixed_pair(machine: Machine, h
     widened.rollback(request(2), before)
     assert added.read_text() == "what another service reads\n"
     assert is_pair(machine.nginx.fullchain, machine.nginx.key)
+
+
+@pytest.mark.parametrize("way", ["a link of the operator's", "another file system"])
+def test_former_files_that_cannot_be_linked_are_copied(
+    machine: Machine, log_in: LogIn, tmp_path: Path, way: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere.pem"
+    old_key = machine.nginx.key.read_bytes()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        folder = folder_of(machine) if way.startswith("a link") else Path(memory, "ours")
+        if way.startswith("a link"):
+            machine.nginx.key.rename(elsewhere)
+            machine.nginx.key.symlink_to(elsewhere)
+        host = log_in({"directory": str(folder)})
+        before = host.inspect()
+        wait_served(machine, rotate(host, 1))
+        kept = folder / "original" / "privkey.pem"
+        assert not kept.is_symlink()
+        assert kept.read_bytes() == old_key
+        if way.startswith("a link"):
+            elsewhere.write_text("somebody goes on writing there\n")
+            assert kept.read_bytes() == old_key
+        host.rollback(request(1), before)
+        assert is_pair(machine.nginx.fullchain, machine.nginx.key)
 
 
 def test_files_the_operator_put_in_place_of_the_links_are_kept_too(machine: Machine, host: LinuxHost) -> None:

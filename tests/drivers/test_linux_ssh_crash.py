@@ -132,7 +132,7 @@ def test_a_host_whose_clock_is_wrong_is_found_beforehand(options: Options, tmp_p
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every user may enter, as that of a service may be."""
-    with tempfile.TemporaryDirectory(prefix="ottr-") as name:
+    with tempfile.TemporaryDirectory(prefix="ottr-", dir="/tmp") as name:  # TMPDIR may be in a closed one
         folder = Path(name)
         folder.chmod(0o755)
         yield folder
@@ -153,7 +153,8 @@ def test_a_key_that_every_user_may_read_is_left_so_and_told_of(
 ) -> None:
     certificate, key = open_folder / "site.pem", open_folder / "site key"
     certificate.touch()
-    key.touch(mode)
+    key.touch()
+    key.chmod(mode)
     open_folder.chmod(folder_mode)
     host = LinuxHost(LocalShell(), parse_options({"fullchain": str(certificate), "key": str(key), **options}))
     assert host.check() == ()

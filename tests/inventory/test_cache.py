@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import stat
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ def age(place: Path) -> Callable[[], None]:
         deadline = time.monotonic() + 5
         while time.time_ns() < newest + 60_000_000:
             assert time.monotonic() < deadline
+            threading.Event().wait(0.01)
 
     return wait
 

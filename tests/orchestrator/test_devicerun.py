@@ -18,10 +18,13 @@ from ottr.errors import (
     HookFailed,
     JournalError,
     KeyLost,
+    LeaseLost,
+    NotActive,
     RateLimited,
     VerificationError,
 )
 from ottr.model import Outcome, Step
+from ottr.play.devices import is_stranded
 from ottr.state.journal import State, Status
 from tests.orchestrator.world import NOW, Killed, World
 
@@ -162,20 +165,54 @@ def test_the_journal_has_every_run_that_could_not_log_in(world):
     world.trouble.happen = failing("connect", AuthenticationFailed("no"))
     world.run()
     world.advance(days=1)
-    world.trouble.happen = failing("connect", DeviceUnreachable("gone"), 3)
-    assert world.run().outcome is Outcome.UNREACHABLE
+    for _ in range(3):  # one line for what is the same, and how often
+        world.trouble.happen = failing("connect", DeviceUnreachable("gone"), 3)
+        assert world.run().outcome is Outcome.UNREACHABLE
     assert said(world) == [
         ("preflight", "failed", "AuthenticationFailed"),
         ("preflight", "failed", "DeviceUnreachable"),
     ]
     [record] = journal(world).history("web1")
-    assert record.attempts == 2
+    assert record.attempts == 4
     world.trouble.happen = failing("issue", DnsError("no server"))
     world.run()
     assert said(world)[2:] == [("order", "failed", "DnsError")]
 
 
-def test_the_journal_says_why_a_stranded_device_could_not_be_taken_back(world):
+def test_a_standby_has_not_failed(world):
+    world.trouble.happen = failing("connect", NotActive("standby"))
+    assert world.run().outcome is Outcome.SKIPPED
+    assert said(world) == []
+
+
+@pytest.mark.parametrize("act", ["issue", "verify"])
+def test_what_the_journal_could_not_be_told_at_first_is_told_when_the_run_gives_up(world, act):
+    around, locked = world.surroundings(), [JournalError("locked")]
+    append = around.stores.journal.append
+
+    def append_later(record, entries, also=()) -> None:
+        if locked and [entry for entry in entries if entry.error]:
+            raise locked.pop()
+        append(record, entries, also)
+
+    around.stores.journal.append = append_later
+    world.trouble.happen = failing(act, DnsError("no server"))
+    assert world.run(around=around).error.kind == "DnsError"
+    assert locked == []
+    assert said(world) == [({"issue": "order"}.get(act, act), "failed", "DnsError")]
+    [record] = journal(world).history("web1")
+    assert (record.attempts, journal(world).entries(record.id)[0].step) == (1, Step.PREFLIGHT)
+
+
+def test_a_bug_in_what_is_done_just_before_the_install_is_no_failed_order(world):
+    world.trouble.happen = failing("arm", ZeroDivisionError())
+    assert world.run().outcome is Outcome.ROLLED_BACK
+    assert said(world) == [("install", "failed", "Unexpected")]
+
+
+def strand(world: World, around=None) -> None:
+    """The verification fails, and from then on every login."""
+
     def happen(act: str) -> None:
         if act == "verify":
             world.trouble.happen = refuse
@@ -186,8 +223,49 @@ def test_the_journal_says_why_a_stranded_device_could_not_be_taken_back(world):
             raise AuthenticationFailed("no")
 
     world.trouble.happen = happen
-    assert world.run().outcome is Outcome.STRANDED
+    assert world.run(around=around).outcome is Outcome.STRANDED
+
+
+def test_a_stranded_device_stays_so_until_something_is_done_to_it(world):
+    strand(world)
     assert said(world) == [("verify", "failed", "VerificationError"), ("rollback", "failed", "RollbackFailed")]
+    world.advance(days=2)
+    assert world.run().error.kind == "AuthenticationFailed"
+    assert said(world)[2:] == [("preflight", "failed", "AuthenticationFailed")]
+    [record] = journal(world).history("web1")
+    assert is_stranded(journal(world), record)
+    world.trouble.happen = lambda act: None
+    world.advance(days=2)
+    assert world.run().outcome is Outcome.ROTATED
+
+
+def test_a_device_is_stranded_also_when_its_lease_is_lost_by_then(world, caplog):
+    around = world.surroundings()
+    append = around.stores.journal.append
+
+    def append_unless_last(record, entries, also=()) -> None:
+        if [entry for entry in entries if entry.step is Step.ROLLBACK]:
+            raise LeaseLost("another one has it")
+        append(record, entries, also)
+
+    around.stores.journal.append = append_unless_last
+    strand(world, around)
+    assert world.hooks.called == ["before", "after stranded"]
+    assert "web1: another one has it; before that: served is another one; then" in caplog.text
+
+
+def test_why_a_device_failed_is_logged_where_the_lease_is_lost_by_then(world, caplog):
+    around = world.surroundings()
+
+    def happen(act: str) -> None:
+        if act == "connect":
+            around.stores.leases.break_open("device:web1")
+            raise AuthenticationFailed("no such user")
+
+    world.trouble.happen = happen
+    result = world.run(around=around)
+    assert (result.outcome, result.reason) == (Outcome.SKIPPED, "leased")
+    assert "no such user" in caplog.text
 
 
 def test_a_device_that_went_back_before_is_not_stranded_by_a_later_refusal(world):

@@ -71,6 +71,14 @@ def test_a_device_without_a_certificate_differs_from_nothing(world):
     )
 
 
+def test_a_mistake_in_what_a_device_has_to_say_stops_nothing(world):
+    def notices():
+        raise ValueError
+
+    world.device.notices = notices
+    assert (look(world).outcome, world.run().outcome) == (Outcome.PLANNED, Outcome.ROTATED)
+
+
 @pytest.mark.parametrize("act", ["directory", "clock"])
 def test_every_problem_is_told_at_once(world, act):
     world.device.problems = ("sudo is refused", "the disk is full")
@@ -81,6 +89,7 @@ def test_every_problem_is_told_at_once(world, act):
     problem = "no solver writes the zone"
     assert result.error.message == "; ".join(
         ["sudo is refused", "the disk is full", problem, problem, "the CA does not answer"]
+        + [problem] * (act == "clock")
     )
     assert "ottr rotate --check" in result.error.hint
     assert result.diff
@@ -111,8 +120,10 @@ def test_a_driver_without_a_preflight_is_looked_at_as_far_as_it_goes(world):
     assert check(world.target, around).outcome is Outcome.PLANNED
 
 
-def test_caa_records_that_name_another_ca_are_a_problem(world):
+def test_caa_records_that_name_another_ca_are_a_problem_also_when_the_clock_is_wrong(world):
     world.publisher.caa = "example.com"
+    world.trouble.happen = failing("clock", IssuerUnavailable("the clock is wrong"))
     result = look(world)
     assert result.outcome is Outcome.FAILED
+    assert "the clock is wrong; the CAA" in result.error.message
     assert "the CAA records of example.com do not let ca issue for web1.example.com" in result.error.message

@@ -254,7 +254,7 @@ def test_a_roll_back_written_only_at_its_end_still_says_that_the_journal_failed(
     desk.stores.journal.append = first_fails
     with pytest.raises(JournalError, match="locked"):
         rotation.roll_back(lambda: None)
-    assert desk.journal() == [(Step.ROLLBACK, Status.DONE)]
+    assert desk.journal() == [(Step.ROLLBACK, Status.STARTED), (Step.ROLLBACK, Status.DONE)]
 
 
 def test_a_failure_that_cannot_be_written_is_still_the_failure(desk):

@@ -318,6 +318,8 @@ class MemoryPublisher:
             raise self.error
 
     def refusing_caa(self, identifier: str, identities: Sequence[str]) -> str:
+        if self.error:
+            raise self.error
         return self.caa
 
     def cleanup(self, record: TxtRecord) -> None:

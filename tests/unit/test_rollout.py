@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -13,7 +14,8 @@ import pytest
 from ottr.app import App
 from ottr.cli.options import Form, Pace, Shared
 from ottr.cli.rollout import Run
-from ottr.errors import InventoryError
+from ottr.errors import InventoryError, JournalError
+from ottr.model import Outcome, RotationResult
 from ottr.notify import EventKind
 from ottr.report import ExitStatus
 from ottr.service import Selection
@@ -51,3 +53,15 @@ def test_secrets_that_cannot_be_read_for_a_later_batch_hide_nobody(
     summary = fleet.events[-1]
     assert summary.kind is EventKind.SUMMARY
     assert {one.device for one in summary.results} == {"a", "b", "c"}
+
+
+def test_a_state_database_that_is_lost_hides_nothing_of_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
+    def begin(*_: object) -> Iterator[RotationResult]:
+        yield RotationResult("a", Outcome.ROTATED)
+        raise JournalError("the disk is full", hint="make room")
+
+    app = cast(App, SimpleNamespace(settings=SimpleNamespace(rotation=SimpleNamespace(forks=1))))
+    assert Run(app, Shared(output=Form.JSON), Pace(), lambda: 1).follow(begin) is ExitStatus.UNEXPECTED
+    said = capsys.readouterr()
+    assert [one["device"] for one in json.loads(said.out)["results"]] == ["a"]
+    assert "make room" in said.err

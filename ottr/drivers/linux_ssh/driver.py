@@ -192,11 +192,11 @@ class LinuxHost:
 
 
 def _find_notices(output: str) -> tuple[str, ...]:
-    found = [line.removeprefix(_EXPOSED).split(" ", 1) for line in output.splitlines() if line.startswith(_EXPOSED)]
+    found = [line.removeprefix(_EXPOSED).partition(" ") for line in output.splitlines() if line.startswith(_EXPOSED)]
     return tuple(
         f"every user of the host can read the key {path} (mode {mode}, as that of the file before): set `mode: '0600'`"
         " in the options of the route, with `owner` or `group` where the service needs it"
-        for mode, path in found
+        for mode, _, path in found
     )
 
 

@@ -81,7 +81,7 @@ create_csr() { # configuration of openssl req, subject; arguments of openssl req
 	take_lock
 	cd "$base/$label" || cannot "enter $base/$label"
 	if [ -s privkey.pem ] && [ -s csr.pem ] && is_own_csr; then
-		sync_files privkey.pem csr.pem .
+		sync_files privkey.pem .
 		cat csr.pem
 		return
 	fi
@@ -94,12 +94,13 @@ create_csr() { # configuration of openssl req, subject; arguments of openssl req
 	fi
 }
 
-# Nothing leads to this folder yet, so that its files are written as they are; what is printed is on the disk.
+# Nothing leads to this folder yet, so that its files are written as they are. The key is on the disk before its CSR is
+# printed; the CSR need not be: from the same key another one can be made.
 make_request() { # arguments of openssl req
 	csr=$(openssl req -new -sha256 -config request.cnf -subj "$subject" "$@" 2>output) ||
 		cannot "make a CSR: $(tail -n 3 output)"
 	printf '%s\n' "$csr" >csr.pem || cannot "keep the CSR in $base/$label"
-	sync_files privkey.pem csr.pem .
+	sync_files privkey.pem .
 	printf '%s\n' "$csr"
 }
 
@@ -306,9 +307,23 @@ convert() {
 			[ -z "$changed" ] || take_picture
 		fi
 	fi
-	sync_files "$base/$label"/*.pem ${picture:+"$picture$new"/*}
+	names=''
+	each_file add_read
+	set -f
+	IFS=$newline
+	sync_files $names
+	unset IFS
+	set +f
 	[ -z "$picture" ] || show_picture
 	[ -z "$unlinked" ] || link_paths || cannot "replace a file by a link to $base/current"
+}
+
+# What the service will read, and what it would read again after going back: these are on the disk first.
+add_read() { # path, target
+	names=$names$base/$label/$2$newline
+	if [ -n "$picture" ] && [ -e "$picture$new/$2" ]; then
+		names=$names$picture$new/$2$newline
+	fi
 }
 
 # "original" is the first picture and stays for good; a later one is for paths that have been added since.
@@ -328,24 +343,46 @@ take_picture() {
 	umask 022
 	mkdir -- "$picture$new" || cannot "make $picture$new"
 	umask 077
-	names='' odd=''
+	names='' odd='' alias=''
 	each_file add_existing
-	if [ -n "$odd" ]; then
-		each_file copy_original
-	else
-		set -f
-		IFS=$newline
-		cp -aL -- $names "$picture$new/"
-	fi || cannot "keep the former files in $picture$new"
-	unset IFS
-	set +f
+	if [ -n "$odd$alias" ] || ! link_originals; then
+		copy_originals || cannot "keep the former files in $picture$new"
+	fi
 }
 
-# Sets "odd" where a file has another name than ours: all others are copied by one program.
+# A second name for a file is on the disk as soon as the folder is. Its first name is taken by our link in a moment.
+link_originals() {
+	set -f
+	IFS=$newline
+	cp -al -- $names "$picture$new/" 2>/dev/null
+	linked=$?
+	unset IFS
+	set +f
+	[ "$linked" = 0 ] || rm -f -- "$picture$new"/*
+	return "$linked"
+}
+
+copy_originals() {
+	if [ -n "$odd" ]; then
+		each_file copy_original
+		return
+	fi
+	set -f
+	IFS=$newline
+	cp -aL -- $names "$picture$new/"
+	copied=$?
+	unset IFS
+	set +f
+	return "$copied"
+}
+
+# Sets "odd" where a file has another name than ours: all others are taken by one program; "alias" where a path is a
+# link of the operator's, and the file stays in use elsewhere.
 add_existing() { # path, target
 	if [ -e "$1" ]; then
 		names=$names$1$newline
 		[ "${1##*/}" = "$2" ] || odd=yes
+		[ ! -L "$1" ] || alias=yes
 	fi
 }
 

@@ -73,6 +73,7 @@ _PATHS = {"certificate": "cert.pem", "fullchain": "fullchain.pem", "chain": "cha
     "combined": "combined.pem"
 }
 _KNOWN = {"service", "directory", "test_command", "reload_command", "owner", "group", "mode", "known_hosts", *_PATHS}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
 _MODE = re.compile(r"0?[0-7]{3}")
 
@@ -119,7 +120,7 @@ def _parse_files(options: Mapping[str, Any], preset: Mapping[str, Any]) -> tuple
 def _parse_path(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.startswith("/"):
         raise ValueError(f"{name} must be an absolute path, not {value!r}")
-    if any(ord(character) < 32 or ord(character) == 127 for character in value) or len(value) > 1000:
+    if _CONTROL.search(value) or len(value) > 1000:
         raise ValueError(f"{name} has characters that no path of a certificate needs: {value!r}")
     parts = value.split("/")[1:]
     if not all(parts) or {".", ".."} & set(parts):

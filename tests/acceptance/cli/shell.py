@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +22,13 @@ import yaml
 from ottr.files.start import take_over_lab
 from ottr.lab import Lab
 from ottr.lab.host import Host
+from tests.acceptance.cli import warm
 from tests.measuring import measured
 
 DEADLINE_S = 60.0
 _KEPT = ("PATH", "LANG", "LC_ALL")
+
+Running = subprocess.Popen[str] | warm.Command
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Operator:
     lab: Lab | None = None
     prefix: tuple[str, ...] = ()
     """A program that runs the command, and its words."""
-    _running: list[subprocess.Popen[str]] = field(default_factory=list)
+    _running: list[Running] = field(default_factory=list)
 
     @classmethod
     def at(cls, folder: Path) -> Self:
@@ -76,8 +79,16 @@ class Operator:
         process = self.start(*arguments, **environment)
         return self.wait(process, status=status)
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
+    def start(self, *arguments: str, **environment: str) -> Running:
+        """Begin a command: as a new Python with a prefix or more of an environment, else as a fork of a warm one."""
+        process = self._start(arguments, environment)
+        self._running.append(process)
+        return process
+
+    def _start(self, arguments: Sequence[str], environment: Mapping[str, str]) -> Running:
+        if not self.prefix and not environment:
+            return warm.start(arguments, self.folder, self.environment)
+        return subprocess.Popen(
             [*self.prefix, sys.executable, "-m", "ottr", *arguments],
             cwd=self.folder,
             env=self.environment | environment,
@@ -87,10 +98,8 @@ class Operator:
             text=True,
             start_new_session=True,
         )
-        self._running.append(process)
-        return process
 
-    def wait(self, process: subprocess.Popen[str], *, status: int = 0) -> Done:
+    def wait(self, process: Running, *, status: int = 0) -> Done:
         stdout, stderr = process.communicate(timeout=DEADLINE_S)
         done = Done(stdout, stderr, process.returncode)
         assert done.status == status, f"status {done.status}\n{stdout}\n{stderr}"
@@ -173,5 +182,5 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def interrupt(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT) -> None:
+def interrupt(process: Running, number: signal.Signals = signal.SIGINT) -> None:
     os.kill(process.pid, number)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes the result of every task of a play as one JSON line into the file OTTR_TEST_RESULTS."""
+"""Writes the result of every task of a play as one JSON line into the file OTTR_TEST_RESULTS.
+
+Processes that the play starts have the coverage settings of OTTR_TEST_COVERAGE; the play itself was started without.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,11 @@ class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
     CALLBACK_NAME = "ottr_test_results"
+
+    def __init__(self):
+        super().__init__()
+        if "OTTR_TEST_COVERAGE" in os.environ:  # of what the play starts from now on
+            os.environ["COVERAGE_PROCESS_CONFIG"] = os.environ.pop("OTTR_TEST_COVERAGE")
 
     def write(self, status, result):
         task, host = result._task, result._host
