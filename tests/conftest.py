@@ -20,7 +20,7 @@ settings.load_profile("ottr")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Examples that Hypothesis makes up do not count as coverage: it must not hang on chance, and doubles their time."""
+    """Coverage counts no examples that Hypothesis makes up: it must not hang on chance, and doubles their time."""
     pure = Path(__file__).parent / "unit"
     for item in items:
         if item.path.parent == pure and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):

@@ -22,8 +22,8 @@ one transaction, and only after its commit the certificate may leave the process
 A change of status is one transaction too: the row, an entry of ``status_change`` (what delta CRLs are made of),
 the issuer's ``status_version`` (what caches compare), the audit trail, and every listener.
 
-Served (``serving``): ``acme``, ``est``, ``status``, ``jwks``, ``downloads``. ``peers`` tells who is at the other end of
-a connection, ``clients`` whether a client certificate counts.
+Served (``serving``): ``acme`` (by way of ``direct``, without ASGI), ``est``, ``status``, ``jwks``, ``downloads``.
+``peers`` tells who is at the other end of a connection, ``clients`` whether a client certificate counts.
 
 Nothing here imports the rest of Ottr but ``ottr.errors``; nothing but the command line and the lab imports this.
 More: docs/ca.md.

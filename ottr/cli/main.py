@@ -21,7 +21,6 @@ from ottr.cli.explain import explain
 from ottr.cli.history import history
 from ottr.cli.init import init
 from ottr.cli.lab import lab
-from ottr.cli.late import put_off
 from ottr.cli.onehost import abandon, cleanup, release, rollback
 from ottr.cli.options import Misuse, spread
 from ottr.cli.plan import plan
@@ -92,10 +91,10 @@ def main() -> int:
     # Thousands of objects are made at the start and hardly one is garbage: looking through them again and again would
     # take a tenth of the time.
     gc.set_threshold(_GARBAGE_AFTER, 20, 50)
-    put_off()
     screen.set_up_streams()
     status = run(sys.argv[1:])
     screen.flush()
+    gc.freeze()  # the interpreter's end would look through all of it three times
     return status
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ottr.cli import screen
+from ottr.cli.late import put_off
 from ottr.cli.logs import Redactor, set_up_logs
 from ottr.cli.options import Fleet, Shared
 from ottr.errors import ConfigurationError, CredentialsError
@@ -52,6 +53,7 @@ def open_app(shared: Shared, fleet: Fleet | None = None, *, broken: bool = False
 
 def warm_up(app: App) -> None:
     """Import what a rotation needs while the inventory is being read."""
+    put_off()
     gc.disable()  # nothing of it is garbage
     try:
         import ottr.acme.issuer
