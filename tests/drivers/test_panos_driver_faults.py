@@ -55,6 +55,23 @@ def test_job_that_fails_leaves_the_former_certificate_and_can_be_tried_again():
         assert site.serves(issued)
 
 
+def test_commit_whose_answer_is_lost_and_that_outlasts_the_patience_with_others():
+    with run_site(settings=Settings(commit_s=0.5)) as site:
+        site.options["busy_timeout"] = 0.1
+        site.simulator.faults.arm("drop_after", "commit")
+        assert site.serves(site.rotate())
+
+
+def test_commit_that_is_never_answered():
+    request = make_request()
+    with run_site() as site:
+        issued = site.issue(request)
+        site.simulator.faults.arm("drop_before", "commit", times=None)
+        with site.open() as driver, pytest.raises(DeviceUnreachable):
+            driver.install(request, issued)
+        assert site.requests().count("commit") < 20
+
+
 def test_job_that_never_ends():
     request = make_request()
     with run_site() as site:

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 _SLOWER = 1.3
 _SLOWEST_S = 10.0
+_TRIES = 5
+"""Commits whose answers are lost, one after the other."""
 _WEB_SERVER_HINT = (
     "if it answers to ping, its web server has not come back: over SSH or at its console, `show jobs all`, and when no "
     "commit runs `debug software restart process web-server`"
@@ -79,7 +81,8 @@ class Patience:
             raise DeviceUnreachable(str(last), hint=_WEB_SERVER_HINT) from last
         raise last or DeviceUnreachable(f"{self._client.name} did not come back", hint=_WEB_SERVER_HINT)
 
-    def _start(self, commit: Commit, action: str) -> str:
+    def _start(self, commit: Commit, action: str, tries: int = _TRIES) -> str:
+        """Start a commit and return its job; empty: nothing is to be committed."""
         busy: DeviceBusy | None = None
         for _ in self._pauses(self._options.busy_timeout_s, at_once=True):
             try:
@@ -87,14 +90,16 @@ class Patience:
             except DeviceBusy as error:
                 busy = error
             except DeviceUnreachable:
+                if tries == 1:
+                    raise
                 # Perhaps it has begun, perhaps somebody's commit restarts the web server: a second one finds nothing.
                 self.await_own_jobs()
+                return self._start(commit, action, tries - 1)  # that wait was not for others
             except DeviceRejected as error:
                 if is_nothing_to_commit(str(error).partition(": ")[2]):
                     return ""
                 raise
-        words = busy or f"{self._client.name} takes no commit"
-        raise DeviceBusy(f"{words}{self._name_the_busy()}", hint="try again when they are done") from busy
+        raise DeviceBusy(f"{busy}{self._name_the_busy()}", hint="try again when they are done") from busy
 
     def _name_the_busy(self) -> str:
         names = set()
