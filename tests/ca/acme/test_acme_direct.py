@@ -286,7 +286,9 @@ def test_an_answer_that_has_waited_long_enough_is_given_once(visit: Callable[...
     visit(wait)
 
 
-def test_what_is_waited_for_may_come_when_the_server_has_stopped(visit: Callable[..., None]) -> None:
+def test_what_is_waited_for_may_come_when_the_server_has_stopped(
+    visit: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
     desks = []
 
     async def ask_and_stop(place: Place) -> None:
@@ -297,6 +299,7 @@ def test_what_is_waited_for_may_come_when_the_server_has_stopped(visit: Callable
 
     visit(ask_and_stop)
     desks[0].work.set_result(None)
+    assert caplog.text == ""  # where what goes wrong in such a callback would be told
 
 
 @pytest.mark.parametrize("path", ["/wrong", "/odd"])
