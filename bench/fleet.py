@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from ottr.lab import Lab
@@ -58,6 +59,22 @@ class Usage:
     cpu_s: float
 
 
+class Attic:
+    """Where files of former runs go. Nothing is deleted while there are runs to come: ext4 does not take the inodes of
+    files deleted in the last minute, and looks at each of them for every file that somebody makes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._numbers = count()
+
+    def take(self, path: Path) -> None:
+        """Move a file or folder here, if there is one."""
+        with suppress(FileNotFoundError):
+            path.rename(self._folder / str(next(self._numbers)))
+
+
 class Fleet:
     """The hosts of a running lab."""
 
@@ -66,6 +83,7 @@ class Fleet:
         self.sleeps = sleeps
         self._inventory = lab.folder / "inventory.first"
         shutil.copytree(lab.inventory, self._inventory)
+        self._attic = Attic(lab.folder / "former")
         self._seen: set[bytes] = set()
         self._ended_cpu_s = 0.0
 
@@ -83,11 +101,11 @@ class Fleet:
         """
         self.lab.pebble.restart()
         self.lab.write_trust()
-        shutil.rmtree(self.lab.inventory)
+        self._attic.take(self.lab.inventory)
         shutil.copytree(self._inventory, self.lab.inventory)
-        shutil.rmtree(self.lab.folder / "state", ignore_errors=True)
+        self._attic.take(self.lab.folder / "state")
         with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(_reset_host, self.hosts))
+            list(pool.map(partial(_reset_host, self._attic), self.hosts))
 
     def read_cpu_s(self) -> float:
         """User and system time so far of the hosts (sshd, what logins ran, nginx), Pebble and BIND.
@@ -124,9 +142,9 @@ def look(devices: Sequence[Host | Appliance], trust: Path) -> list[Served]:
         return list(pool.map(partial(_look, context), devices))
 
 
-def _reset_host(host: Host) -> None:
+def _reset_host(attic: Attic, host: Host) -> None:
     nginx = host.nginx
-    shutil.rmtree(nginx.fullchain.parent)
+    attic.take(nginx.fullchain.parent)
     nginx.prepare()
     wanted = ssl.PEM_cert_to_DER_cert(nginx.fullchain.read_text())
     os.kill(nginx.process.pid, signal.SIGHUP)

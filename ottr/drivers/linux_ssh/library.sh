@@ -66,8 +66,11 @@ need_openssl() {
 make_folder() {
 	if ! [ -d "$base/$label" ]; then
 		[ -d "${base%/*}/" ] || fail 12 "there is no folder ${base%/*} that this login can see"
+		# The first time at once what take_picture() will need: one program less.
+		existing=''
+		[ -L "$base/current" ] || each_file note_existing
 		umask 022
-		mkdir -p -- "$base/$label" || cannot "make the folder $base/$label"
+		mkdir -p -- "$base/$label" ${existing:+"$base/original"} || cannot "make the folder $base/$label"
 		umask 077
 	fi
 }
@@ -337,17 +340,23 @@ take_picture() {
 	done
 	# Where nothing is bound nothing leads there: no need to make it aside.
 	new=${current:+.new}
-	if [ -e "$picture$new" ]; then
-		rm -rf -- "$picture$new" || cannot "remove $picture$new"
+	if ! is_empty_folder "$picture$new"; then
+		if [ -e "$picture$new" ]; then
+			rm -rf -- "$picture$new" || cannot "remove $picture$new"
+		fi
+		umask 022
+		mkdir -- "$picture$new" || cannot "make $picture$new"
+		umask 077
 	fi
-	umask 022
-	mkdir -- "$picture$new" || cannot "make $picture$new"
-	umask 077
 	names='' odd='' alias=''
 	each_file add_existing
 	if [ -n "$odd$alias" ] || ! link_originals; then
 		copy_originals || cannot "keep the former files in $picture$new"
 	fi
+}
+
+is_empty_folder() { # path
+	[ -d "$1" ] && set -- "$1"/* && ! [ -e "$1" ]
 }
 
 # A second name for a file is on the disk as soon as the folder is. Its first name is taken by our link in a moment.
