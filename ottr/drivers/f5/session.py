@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -23,8 +22,8 @@ from ottr.drivers.f5.wire import Wire
 from ottr.errors import AuthenticationFailed, DeviceRejected, DeviceUnreachable, DriverError, UnsupportedDevice
 from ottr.model import Credentials, Device, Waiter
 from ottr.transports.http import HttpClient
+from ottr.transports.recognition import choose_server_name, is_unchecked, parse_fingerprint
 
-_FINGERPRINT = re.compile(r"SHA256:((?:[0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2})")
 _OLDEST = (14, 1)
 
 
@@ -35,7 +34,7 @@ def open_device(
     """Log in and look what the device is. Raises DriverError."""
     try:
         parsed = parse_options(options)
-        pin = _parse_fingerprint(device.variables.get("ottr_tls_fingerprint", ""))
+        pin = parse_fingerprint(device)
     except ValueError as error:
         raise DeviceRejected(f"{device.name}: {error}", hint="nothing was sent to the device") from error
     if not credentials.username or credentials.password is None:
@@ -61,7 +60,7 @@ def open_device(
 def _open_session(
     device: Device, options: Options, rest: Rest, patience: Patience, pin: str
 ) -> TrafficDevice | ManagementDevice:
-    if not pin and _is_unchecked(device.variables.get("certificate_validation")):
+    if not pin and is_unchecked(device):
         _trust_on_sight(rest.wire)
     patience.ride_out_start(rest.open)
     client, shell = Client(rest), RestShell(rest)
@@ -87,7 +86,7 @@ def _open_by_ssh(
 def _open_wire(device: Device, options: Options, pin: str) -> Wire:
     host, port = device.address, str(device.variables.get("ansible_port") or 443)
     url = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    server_name = _choose_server_name(device, options)
+    server_name = choose_server_name(device, device.address, rotated=not options.profiles)
 
     def open_client(fingerprint: str) -> HttpClient:
         return HttpClient(
@@ -110,34 +109,6 @@ def _trust_on_sight(wire: Wire) -> None:
     if not seen:
         raise DeviceUnreachable(f"{wire.name} shows no certificate")
     wire.trust(seen)
-
-
-def _choose_server_name(device: Device, options: Options) -> str:
-    """The name its certificate must have; an address says nothing where the certificate is for names."""
-    named = device.variables.get("ottr_tls_name")
-    if isinstance(named, str) and named:
-        return named
-    try:
-        ipaddress.ip_address(device.address)
-    except ValueError:
-        return device.address
-    if options.profiles:
-        return device.address
-    return next((name for name in device.dns_names if not name.startswith("*.")), device.address)
-
-
-def _is_unchecked(value: object) -> bool:
-    return value is False or (isinstance(value, str) and value.lower() in ("false", "no"))
-
-
-def _parse_fingerprint(value: object) -> str:
-    """``SHA256:`` and 64 hex digits, with colons between them or not. Raises ValueError."""
-    if value in ("", None):
-        return ""
-    found = _FINGERPRINT.fullmatch(value) if isinstance(value, str) else None
-    if not found:
-        raise ValueError(f"ottr_tls_fingerprint must be SHA256: and 64 hex digits, not {value!r}")
-    return found[1].replace(":", "").lower()
 
 
 def _parse_version(text: str) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -20,8 +19,8 @@ from ottr.drivers.panos.xapi import Xapi
 from ottr.errors import AuthenticationFailed, DeviceRejected, DeviceUnreachable, UnsupportedDevice
 from ottr.model import Credentials, Device, Waiter
 from ottr.transports.http import HttpClient, HttpError, fetch_fingerprint
+from ottr.transports.recognition import choose_server_name, is_unchecked, parse_fingerprint
 
-_FINGERPRINT = re.compile(r"SHA256:((?:[0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2})")
 _OLDEST = (8, 1)
 _KEY_IN_HEADER = (9, 0)
 
@@ -33,7 +32,7 @@ def open_device(
     """Log in and look what the device is. Raises DriverError."""
     try:
         parsed = parse_options(options)
-        pin = _parse_fingerprint(device.variables.get("ottr_tls_fingerprint", ""))
+        pin = parse_fingerprint(device)
     except ValueError as error:
         raise DeviceRejected(f"{device.name}: {error}", hint="nothing was sent to the device") from error
     if not credentials.username or credentials.password is None:
@@ -72,7 +71,7 @@ def _open_wire(device: Device, options: Options, pin: str) -> Wire:
     port = port or str(device.variables.get("ansible_port") or 443) if not options.panorama else port or "443"
     plain = host.strip("[]")
     url = f"https://[{plain}]:{port}/api/" if ":" in plain else f"https://{plain}:{port}/api/"
-    server_name = _choose_server_name(device, options, plain)
+    server_name = choose_server_name(device, plain, rotated=options.management and not options.panorama)
 
     def open_client(fingerprint: str) -> HttpClient:
         return HttpClient(
@@ -86,7 +85,7 @@ def _open_wire(device: Device, options: Options, pin: str) -> Wire:
     wire = Wire(device.name, url, open_client)
     if pin:
         wire.trust(pin)
-    elif _is_unchecked(device.variables.get("certificate_validation")) and not options.panorama:
+    elif is_unchecked(device) and not options.panorama:
         try:
             wire.trust(fetch_fingerprint(url, options.request_timeout_s))
         except HttpError as error:
@@ -94,37 +93,9 @@ def _open_wire(device: Device, options: Options, pin: str) -> Wire:
     return wire
 
 
-def _choose_server_name(device: Device, options: Options, host: str) -> str:
-    """The name its certificate must have; an address says nothing where the certificate is for names."""
-    named = device.variables.get("ottr_tls_name")
-    if isinstance(named, str) and named:
-        return named
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if options.panorama or not options.management:
-        return host
-    return next((name for name in device.dns_names if not name.startswith("*.")), host)
-
-
 def _split_host(text: str) -> tuple[str, str]:
     found = re.fullmatch(r"(\[.*\]|[^:]*)(?::(\d+))?", text)
     return (found[1], found[2] or "") if found else (text, "")
-
-
-def _is_unchecked(value: object) -> bool:
-    return value is False or (isinstance(value, str) and value.lower() in ("false", "no"))
-
-
-def _parse_fingerprint(value: object) -> str:
-    """``SHA256:`` and 64 hex digits, with colons between them or not. Raises ValueError."""
-    if value in ("", None):
-        return ""
-    found = _FINGERPRINT.fullmatch(value) if isinstance(value, str) else None
-    if not found:
-        raise ValueError(f"ottr_tls_fingerprint must be SHA256: and 64 hex digits, not {value!r}")
-    return found[1].replace(":", "").lower()
 
 
 def _parse_version(text: str) -> tuple[int, int]:
