@@ -65,7 +65,8 @@ class Request:
 def parse_certificate(pem: str) -> Certificate:
     """Parse the first certificate of a PEM text. Raises ValueError."""
     with _as_value_error():
-        return _describe(x509.load_pem_x509_certificate(pem.encode()))
+        der = x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER)
+    return parse_certificate_der(der)  # what is issued is met again in a handshake
 
 
 @lru_cache(maxsize=512)
@@ -90,12 +91,8 @@ def parse_request(pem: str) -> Request:
         csr = x509.load_pem_x509_csr(pem.encode())
         if not csr.is_signature_valid:
             raise ValueError("the signature of the certification request is not valid")
-        return Request(
-            der=csr.public_bytes(Encoding.DER),
-            dns_names=_dns_names(csr.extensions),
-            spki_der=_spki(csr.public_key()),
-            key_type=_key_type(csr.public_key()),
-        )
+        key = csr.public_key()
+        return Request(csr.public_bytes(Encoding.DER), _dns_names(csr.extensions), _spki(key), _key_type(key))
 
 
 def split_pem(pem: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from ottr import x509
 from ottr.acme import IssueRequest
@@ -121,7 +121,7 @@ def _advise(device: str, *errors: BaseException) -> str:
 def list_notices(driver: Driver) -> tuple[str, ...]:
     """What the driver has to say about the device, if it says anything. A mistake in that stops nothing."""
     try:
-        return driver.notices() if isinstance(driver, Noticing) else ()
+        return driver.notices() if _notices(driver) else ()
     except Exception:
         log.exception("what the driver wanted to say is lost")
         return ()
@@ -148,7 +148,7 @@ def _check_pair(csr: SigningRequest, issued: IssuedCertificate) -> None:
 
 def _arm(driver: Driver, request: CertificateRequest, before: Facts, seconds: int) -> bool:
     """Tell whether the device goes back by itself from now on."""
-    if not seconds or not isinstance(driver, DeadMan):
+    if not seconds or not _goes_back(driver):
         return False
     driver.arm(request, before, seconds)
     return True
@@ -159,11 +159,24 @@ def _verify(
 ) -> None:
     """Seen from outside, wherever the device serves it, and told to stay: only both together are a rotation."""
     probe.verify(_find_endpoints(driver, route), issued, route.verify_timeout_s)
-    if route.dead_man_s and isinstance(driver, DeadMan):
+    if route.dead_man_s and _goes_back(driver):
         driver.disarm(request)
 
 
 def _find_endpoints(driver: Driver, route: Route) -> tuple[Endpoint, ...]:
     """The route's, and those the device itself knows of."""
-    more = driver.endpoints() if isinstance(driver, Serving) else ()
+    more = driver.endpoints() if _serves(driver) else ()
     return tuple(dict.fromkeys((*route.endpoints, *more)))
+
+
+# As isinstance() would tell, which looks through a Protocol anew each time: these run for every device.
+def _goes_back(driver: Driver) -> TypeGuard[DeadMan]:
+    return hasattr(driver, "arm") and hasattr(driver, "disarm")
+
+
+def _notices(driver: Driver) -> TypeGuard[Noticing]:
+    return hasattr(driver, "notices")
+
+
+def _serves(driver: Driver) -> TypeGuard[Serving]:
+    return hasattr(driver, "endpoints")

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
-from typing import Any, TypeVar, cast
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -114,7 +114,7 @@ class Rotation:
             return self.written(step, kind)
         except LookupError:
             value = self._try(step, make)
-            self._delay(step, asdict(cast(Any, value)))
+            self._delay(step, _columns(value))
             return value
 
     def before(self, inspect: Callable[[], Facts]) -> Facts:
@@ -135,7 +135,7 @@ class Rotation:
             return self.written(Step.ORDER, IssuedCertificate)
         except LookupError:
             issued = self._try(Step.ORDER, issue)
-            self._delay(Step.ORDER, asdict(issued), self._issued(issued))
+            self._delay(Step.ORDER, _columns(issued), self._issued(issued))
             return issued
 
     def install(self, action: Callable[[], None]) -> None:
@@ -145,7 +145,10 @@ class Rotation:
         self._delay(Step.INSTALL, also=self._marker("installed_at", "bound_at"))
 
     def verify(self, issued: IssuedCertificate, endpoints: Sequence[Endpoint], action: Callable[[], None]) -> None:
-        """When it ends well the certificate is served, and the one before is superseded."""
+        """When it ends well the certificate is served, and the one before is superseded.
+
+        That does not wait for the disk: after a crash of the machine it is looked at again.
+        """
         leaf = x509.parse_certificate(issued.leaf_pem)
 
         def served(connection: sa.Connection) -> None:
@@ -157,7 +160,9 @@ class Rotation:
                 certificates.write_observation(connection, seen)
 
         self._try(Step.VERIFY, action)
-        self._append(Step.VERIFY, Status.DONE, also=served)
+        entry = Entry(Step.VERIFY, Status.DONE, self._clock())
+        self._write([entry], served, durable=False)
+        self._entries.append(entry)
 
     def roll_back(self, action: Callable[[], None]) -> None:
         """Runs also when the journal cannot be written: the device comes first. Raises LeaseLost before it acts."""
@@ -176,7 +181,7 @@ class Rotation:
     def close(self) -> None:
         """The rotation is over: verified and recorded."""
         self._begin(Step.RECORD)
-        self._append(Step.RECORD, Status.DONE, None, ending(self.record.id, State.ROTATED, self._clock()))
+        self._append(Step.RECORD, Status.DONE, ending(self.record.id, State.ROTATED, self._clock()))
 
     def note(self, also: Also) -> None:
         """Something more to write with the next step."""
@@ -226,7 +231,7 @@ class Rotation:
         """Changes nothing, so that it is written down with the next step, before anything is bound."""
         self._begin(Step.PREFLIGHT)
         facts = inspect()
-        self._delay(Step.PREFLIGHT, asdict(facts))
+        self._delay(Step.PREFLIGHT, _columns(facts))
         return facts
 
     def _try(self, step: Step, make: Callable[[], Value]) -> Value:
@@ -277,17 +282,15 @@ class Rotation:
         if also is not None:
             self.note(also)
 
-    def _append(
-        self, step: Step, status: Status, value: dict[str, Any] | None = None, also: Also | None = None
-    ) -> None:
-        entry = Entry(step, status, self._clock(), value)
+    def _append(self, step: Step, status: Status, also: Also | None = None) -> None:
+        entry = Entry(step, status, self._clock())
         self._write([entry], also)
         self._entries.append(entry)
 
-    def _write(self, entries: list[Entry], also: Also | None) -> None:
+    def _write(self, entries: list[Entry], also: Also | None, *, durable: bool = True) -> None:
         """One transaction with all that has waited for it."""
         delayed, waiting = [*self._delayed, *entries], [*self._also, *([also] if also else [])]
-        self._journal.append(self.record, delayed, waiting)
+        self._journal.append(self.record, delayed, waiting, durable=durable)
         self._delayed, self._also, self._unknown_order = [], [], False
 
     def _try_append(
@@ -310,6 +313,11 @@ class Rotation:
             return unwritten
         self._entries.append(entry)
         return None
+
+
+def _columns(value: Any) -> dict[str, Any]:
+    """What the journal keeps of a value, which holds nothing but texts."""
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 def report(error: BaseException) -> ErrorReport:

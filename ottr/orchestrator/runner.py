@@ -7,8 +7,9 @@ import math
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TypeVar
 
 from ottr.errors import ConfigurationError
@@ -118,14 +119,15 @@ def _run_batch(
     pool: ThreadPoolExecutor, batch: Sequence[Unit], rotate_one: RotateOne, forks: int, stop: Stop
 ) -> Iterator[RotationResult]:
     """Submit no more than there are threads, so that a stop leaves nothing in a queue."""
-    waiting = list(reversed(batch))
-    running: set[Future[list[RotationResult]]] = set()
+    waiting, running = list(reversed(batch)), 0
+    ended: SimpleQueue[Future[list[RotationResult]]] = SimpleQueue()
     while waiting or running:
-        while waiting and len(running) < forks:
-            running.add(pool.submit(_run_unit, waiting.pop(), rotate_one, stop))
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield from future.result()
+        while waiting and running < forks:
+            pool.submit(_run_unit, waiting.pop(), rotate_one, stop).add_done_callback(ended.put)
+            running += 1
+        future = ended.get()
+        running -= 1
+        yield from future.result()
 
 
 def _failed(target: Target, error: ConfigurationError) -> RotationResult:

@@ -28,6 +28,8 @@ class Sessions:
         self._wait = wait
         self._stack = ExitStack()
         self._driver: Driver | None = None
+        self._reusable: Reusable | None = None
+        """The same driver, if it has that ability: to ask what a driver can do is dear."""
         self._idle_since = 0.0
 
     @contextmanager
@@ -40,7 +42,7 @@ class Sessions:
             self.close()
             raise
         self._idle_since = time.monotonic()
-        if not isinstance(driver, Reusable):
+        if self._reusable is None:
             self.close()
 
     @property
@@ -50,20 +52,20 @@ class Sessions:
 
     def close(self) -> None:
         """End the held session, if there is one; a session that cannot be ended well is gone all the same."""
-        stack, self._stack, self._driver = self._stack, ExitStack(), None
+        stack, self._stack, self._driver, self._reusable = self._stack, ExitStack(), None, None
         try:
             stack.close()
         except Exception as error:  # a bug in a driver, too, must not hide why the session is ended
             log.debug("the session did not end well: %s", error)
 
     def _held(self) -> Driver | None:
-        driver = self._driver
         fresh = time.monotonic() - self._idle_since < HOLD_S
-        if isinstance(driver, Reusable) and fresh and driver.alive():
-            return driver
+        if self._reusable is not None and fresh and self._reusable.alive():
+            return self._driver
         self.close()
         return None
 
     def _enter(self) -> Driver:
-        self._driver = self._stack.enter_context(self._open())
-        return self._driver
+        self._driver = driver = self._stack.enter_context(self._open())
+        self._reusable = driver if isinstance(driver, Reusable) else None
+        return driver

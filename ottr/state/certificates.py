@@ -17,6 +17,7 @@ from ottr.policy import Known
 from ottr.state.database import Database, upsert
 from ottr.state.journal import Record
 from ottr.state.schema import certificate, observation
+from ottr.state.statement import Row, Statement, insert_into
 
 Fact = Literal["installed_at", "bound_at", "served_at", "superseded_at", "revoked_at"]
 
@@ -72,18 +73,20 @@ _FACTS = [column for column in certificate.c if column.name not in ("id", "leaf_
 # Made once: these run for every device.
 _THIS: sa.BindParameter[str] = sa.bindparam("this")
 _SERVED = certificate.c.served_at.is_not(None) & certificate.c.superseded_at.is_(None)
-_LIVE = sa.select(*_FACTS).where(_SERVED).order_by(certificate.c.id)
-_LIVE_OF_DEVICE = _LIVE.where(certificate.c.device == _THIS)
-_SERVING = sa.select(certificate.c.device).where(_SERVED & (certificate.c.sha256 == _THIS))
-_OF_DEVICE = sa.select(*_FACTS).where(certificate.c.device == _THIS).order_by(certificate.c.id)
-_INSERT = certificate.insert()
-_SUPERSEDE = (
+_ALL = sa.select(*_FACTS).order_by(certificate.c.id)
+_LIVE = Statement(_ALL.where(_SERVED))
+_LIVE_OF_DEVICE = Statement(_ALL.where(_SERVED & (certificate.c.device == _THIS)))
+_SERVING = Statement(sa.select(certificate.c.device).where(_SERVED & (certificate.c.sha256 == _THIS)))
+_OF_DEVICE = Statement(_ALL.where(certificate.c.device == _THIS))
+_OF_LEAF = ("leaf_pem", "chain_pem", "sha256", "serial", "issuer", "dns_names", "key_type", "not_before", "not_after")
+_INSERT_ISSUED = insert_into(certificate, ("device", "rotation_id", "ca", "issued_at", *_OF_LEAF))
+_SUPERSEDE = Statement(
     certificate.update()
     .where(_SERVED & (certificate.c.device == _THIS) & (certificate.c.sha256 != sa.bindparam("stays")))
     .values(superseded_at=sa.bindparam("at"))
 )
-_SEEN = sa.select(observation)
-_SEEN_AT_DEVICE = _SEEN.where(observation.c.device == _THIS)
+_SEEN = Statement(sa.select(observation))
+_SEEN_AT_DEVICE = Statement(sa.select(observation).where(observation.c.device == _THIS))
 
 
 class Certificates:
@@ -96,20 +99,20 @@ class Certificates:
         """The certificate that was last seen to be served, by device; of one device or of all."""
         with self._database.read() as connection:
             if device is None:
-                rows = connection.execute(_LIVE)
+                rows = _LIVE.fetch(connection, {})
             else:
-                rows = connection.execute(_LIVE_OF_DEVICE, {"this": device})
-            return {row.device: _facts(row) for row in rows}
+                rows = _LIVE_OF_DEVICE.fetch(connection, {"this": device})
+            return {row["device"]: _facts(row) for row in rows}
 
     def serving(self, sha256: str) -> Sequence[str]:
         """Names of the devices whose current certificate it is."""
         with self._database.read() as connection:
-            return list(connection.execute(_SERVING, {"this": sha256}).scalars())
+            return [row["device"] for row in _SERVING.fetch(connection, {"this": sha256})]
 
     def of_device(self, device: str) -> Sequence[CertificateFacts]:
         """All certificates of a device, the oldest first."""
         with self._database.read() as connection:
-            return [_facts(row) for row in connection.execute(_OF_DEVICE, {"this": device})]
+            return [_facts(row) for row in _OF_DEVICE.fetch(connection, {"this": device})]
 
     def former(self, device: str, rotation_id: str) -> CertificateFacts | None:
         """The certificate that was served last before a rotation's own."""
@@ -144,10 +147,10 @@ class Certificates:
         """What was last seen at endpoints, of one device or of all."""
         with self._database.read() as connection:
             if device is None:
-                rows = connection.execute(_SEEN)
+                rows = _SEEN.fetch(connection, {})
             else:
-                rows = connection.execute(_SEEN_AT_DEVICE, {"this": device})
-            return [Observation(**row._mapping) for row in rows]
+                rows = _SEEN_AT_DEVICE.fetch(connection, {"this": device})
+            return [Observation(**row) for row in rows]
 
     def observe(self, seen: Sequence[Observation]) -> None:
         """Write down what endpoints serve now."""
@@ -160,23 +163,23 @@ def insert_issued(connection: sa.Connection, record: Record, issued: IssuedCerti
     """Fact one: the CA has issued it."""
     row = _row(x509.parse_certificate(issued.leaf_pem), issued)
     mine = {"device": record.device, "rotation_id": record.id, "ca": record.issuer, "issued_at": at}
-    connection.execute(_INSERT, row | mine)
+    _INSERT_ISSUED.run(connection, row | mine)
 
 
 def mark(connection: sa.Connection, rotation_id: str, at: datetime | None, *facts: Fact) -> None:
     """Facts of a rotation's certificate are true since then; None: no longer."""
-    connection.execute(_mark_statement(facts), {"this": rotation_id, "since": at})
+    _mark_statement(facts).run(connection, {"this": rotation_id, "since": at})
 
 
 @cache
-def _mark_statement(facts: tuple[Fact, ...]) -> sa.Update:
+def _mark_statement(facts: tuple[Fact, ...]) -> Statement:
     since: sa.BindParameter[datetime] = sa.bindparam("since")
-    return certificate.update().where(certificate.c.rotation_id == _THIS).values(dict.fromkeys(facts, since))
+    return Statement(certificate.update().where(certificate.c.rotation_id == _THIS).values(dict.fromkeys(facts, since)))
 
 
 def mark_superseded(connection: sa.Connection, device: str, sha256: str, at: datetime) -> None:
     """Every other certificate of the device that was served is so no longer."""
-    connection.execute(_SUPERSEDE, {"this": device, "stays": sha256, "at": at})
+    _SUPERSEDE.run(connection, {"this": device, "stays": sha256, "at": at})
 
 
 def write_observation(connection: sa.Connection, seen: Observation) -> None:
@@ -199,7 +202,7 @@ def _row(leaf: x509.Certificate, issued: IssuedCertificate) -> dict[str, Any]:
     }
 
 
-def _facts(row: sa.Row[Any]) -> CertificateFacts:
-    columns = dict(row._mapping)
-    columns |= {"dns_names": tuple(row.dns_names), "rotation_id": row.rotation_id or ""}
-    return CertificateFacts(**columns)
+def _facts(row: Row) -> CertificateFacts:
+    row["dns_names"] = tuple(row["dns_names"])
+    row["rotation_id"] = row["rotation_id"] or ""
+    return CertificateFacts(**row)

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import fcntl
-import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -20,7 +19,8 @@ from sqlalchemy import event
 from ottr.errors import JournalError
 from ottr.model import Secret
 from ottr.state import schema
-from ottr.state.writer import SqliteWriter, tell_sqlite
+from ottr.state.statement import Statement
+from ottr.state.writer import SqliteWriter, end_sqlite, tell_sqlite
 
 _LOCK = 0x6F747472  # "ottr" as an advisory lock's number in PostgreSQL
 BUSY_TIMEOUT_S = 10.0
@@ -35,8 +35,14 @@ class Database:
         self._busy_timeout_s = busy_timeout_s
         self._sqlite = self._url.get_backend_name() == "sqlite"
         self._reading = threading.local()
+        self._readers: list[sa.Connection] = []
+        """Connections to SQLite that nobody reads with now."""
+        self._driver_error: type[Exception] = sa.exc.DBAPIError
+        self._errors: tuple[type[BaseException], ...] = (sa.exc.SQLAlchemyError, OSError)
         with self._translated():
             self._engine = self._create_engine()
+            self._driver_error = _find_error(self._engine)
+            self._errors += (self._driver_error,)
             self._writer = SqliteWriter(self._engine) if self._sqlite else None
             try:
                 self._prepare()
@@ -52,8 +58,11 @@ class Database:
         once the processes of now are gone. It saves SQLite the wait for the disk.
         """
         begun = self._writer.write(durable=durable) if self._writer else self._engine.begin()
-        with self._translated(), begun as connection:
-            yield connection
+        try:
+            with begun as connection:
+                yield connection
+        except self._errors as error:
+            raise self._translate(error) from error
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -62,17 +71,35 @@ class Database:
         if outer is not None:
             yield outer
             return
-        with self._translated(), self._engine.connect() as connection:
-            self._reading.connection = connection
-            try:
-                if self._sqlite:
-                    tell_sqlite(connection, "BEGIN")
+        try:
+            with self._read_sqlite() if self._sqlite else self._engine.connect() as connection:
+                self._reading.connection = connection
                 yield connection
-            finally:
-                self._reading.connection = None
+        except self._errors as error:
+            raise self._translate(error) from error
+        finally:
+            self._reading.connection = None
+
+    @contextmanager
+    def _read_sqlite(self) -> Iterator[sa.Connection]:
+        """On a connection that is kept: to give it to SQLAlchemy's pool and get it again costs more than reading."""
+        try:
+            connection = self._readers.pop()
+        except IndexError:
+            connection = self._engine.connect()
+        try:
+            tell_sqlite(connection, "BEGIN")
+            yield connection
+            end_sqlite(connection, "ROLLBACK")
+        except BaseException:
+            connection.close()
+            raise
+        self._readers.append(connection)
 
     def close(self) -> None:
         """Give back the connections."""
+        while self._readers:
+            self._readers.pop().close()
         if self._writer is not None:
             self._writer.close()
         self._engine.dispose()
@@ -84,9 +111,7 @@ class Database:
         engine = sa.create_engine(
             self._url,
             connect_args={"timeout": self._busy_timeout_s, "check_same_thread": False},
-            # As many connections as threads read at once, kept: each one made costs more than a transaction.
-            pool_size=0,
-            pool_use_lifo=True,
+            pool_size=0,  # as many connections as threads read at once
         )
         event.listen(engine, "connect", _tune_sqlite)
         return engine
@@ -116,9 +141,14 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
-            where = self._url.set(query={}).render_as_string(hide_password=True)
-            raise JournalError(f"the state database {where}: {_first_line(error)}", hint=_hint(error)) from error
+        except self._errors as error:
+            raise self._translate(error) from error
+
+    def _translate(self, error: BaseException) -> JournalError:
+        while isinstance(error.__context__, sa.exc.SQLAlchemyError | self._driver_error):
+            error = error.__context__  # why a lost connection could not be rolled back either
+        where = self._url.set(query={}).render_as_string(hide_password=True)
+        return JournalError(f"the state database {where}: {_first_line(error)}", hint=_hint(error))
 
 
 def upsert(
@@ -129,33 +159,35 @@ def upsert(
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Change a row or make it, then with ``more`` columns; another process may make it at the same moment."""
-    statement = _upsert_statement(connection.dialect.name, table, tuple(key), tuple(values))
-    connection.execute(statement, {**more, **values, **key})
+    statement = _upsert_statement(connection.dialect.name, table, tuple(key), tuple(values), tuple(more))
+    statement.run(connection, {**more, **values, **key})
 
 
 def insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
     """Make a row unless there is one with the same key; tell whether it was made."""
-    return connection.execute(_insert_statement(connection.dialect.name, table), row).rowcount == 1
+    return _insert_statement(connection.dialect.name, table, tuple(row)).run(connection, row) == 1
 
 
 @cache
-def _insert_statement(dialect: str, table: sa.Table) -> sa.Insert:
+def _insert_statement(dialect: str, table: sa.Table, columns: tuple[str, ...]) -> Statement:
     """Made once: this runs for every device."""
-    insert = _dialect_insert(dialect, table).on_conflict_do_nothing()
-    return cast(sa.Insert, insert.execution_options(preserve_rowcount=True))
+    return Statement(_dialect_insert(dialect, table, columns).on_conflict_do_nothing())
 
 
 @cache
-def _upsert_statement(dialect: str, table: sa.Table, key: tuple[str, ...], changed: tuple[str, ...]) -> sa.Insert:
+def _upsert_statement(
+    dialect: str, table: sa.Table, key: tuple[str, ...], changed: tuple[str, ...], more: tuple[str, ...]
+) -> Statement:
     """Made once: this runs for every device."""
-    insert = _dialect_insert(dialect, table)
+    insert = _dialect_insert(dialect, table, (*key, *changed, *more))
     changes = {name: insert.excluded[name] for name in changed}
-    return cast(sa.Insert, insert.on_conflict_do_update(index_elements=key, set_=changes))
+    return Statement(insert.on_conflict_do_update(index_elements=key, set_=changes))
 
 
-def _dialect_insert(dialect: str, table: sa.Table) -> Any:
+def _dialect_insert(dialect: str, table: sa.Table, columns: Sequence[str]) -> Any:
     # The engine has imported its own dialect, and the other one is dear.
-    return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
+    insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(table).inline()
+    return insert.values({name: sa.bindparam(name) for name in columns})
 
 
 def _find_revision(engine: sa.Engine) -> str | None:
@@ -209,6 +241,11 @@ def _create_postgresql(url: sa.URL) -> sa.Engine:
             f"the state database needs a library that is not installed: {error}",
             hint="pip install 'ottr[postgresql]'",
         ) from error
+
+
+def _find_error(engine: sa.Engine) -> type[Exception]:
+    """What the database's driver raises when it is asked past SQLAlchemy."""
+    return cast(type[Exception], engine.dialect.loaded_dbapi.Error)
 
 
 def _tune_sqlite(connection: Any, record: Any) -> None:

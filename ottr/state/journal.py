@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from ottr.state.database import Database
 from ottr.state.leases import Leases
 from ottr.state.pruning import prune
 from ottr.state.schema import installation, rotation, step, txt_record
+from ottr.state.statement import Row, Statement, insert_into
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -75,28 +77,31 @@ class Record:
 # Made once: these run for every device.
 _THIS: sa.BindParameter[str] = sa.bindparam("this")
 _ALL = sa.select(rotation).order_by(rotation.c.started_at, rotation.c.id)
-_OPEN = _ALL.where(rotation.c.state == State.OPEN)
-_OPEN_OF_DEVICE = _OPEN.where(rotation.c.device == _THIS)
+_IS_OPEN = rotation.c.state == State.OPEN.value
+_THIS_ONE = rotation.c.id == _THIS
+_OPEN = Statement(_ALL.where(_IS_OPEN))
+_OPEN_OF_DEVICE = Statement(_ALL.where(_IS_OPEN & (rotation.c.device == _THIS)))
 _OF_DEVICE = _ALL.where(rotation.c.device == _THIS)
-_BY_ID = _ALL.where(rotation.c.id == _THIS)
-_UNCLEANED = _OF_DEVICE.where((rotation.c.state != State.OPEN) & (rotation.c.cleaned == sa.false()))
-_STEPS = sa.select(step).where(step.c.rotation_id == _THIS).order_by(step.c.id)
-_LEFT_OVER = (
+_HISTORY = Statement(_OF_DEVICE)
+_LATEST = Statement(_ALL)
+_BY_ID = Statement(_ALL.where(_THIS_ONE))
+_UNCLEANED = Statement(_OF_DEVICE.where(~_IS_OPEN & (rotation.c.cleaned == sa.false())))
+_STEPS = Statement(sa.select(step).where(step.c.rotation_id == _THIS).order_by(step.c.id))
+_LEFT_OVER = Statement(
     sa.select(txt_record.c.rotation_id, txt_record.c.name, txt_record.c.value)
     .join(rotation, rotation.c.id == txt_record.c.rotation_id)
     .where((rotation.c.device == _THIS) & txt_record.c.removed_at.is_(None))
     .distinct()
 )
-_INSERT = rotation.insert()
-_INSERT_STEP = step.insert()
-_INSERT_TXT = txt_record.insert()
-_ATTEMPTED = rotation.update().where(rotation.c.id == _THIS).values(attempts=sa.bindparam("number"))
-_ORDERED = rotation.update().where(rotation.c.id == _THIS).values(order_url=sa.bindparam("url"))
-_CLEANED = rotation.update().where(rotation.c.id == _THIS).values(cleaned=sa.bindparam("gone"))
-_END = (
-    rotation.update().where(rotation.c.id == _THIS).values(state=sa.bindparam("became"), finished_at=sa.bindparam("at"))
+_INSERT = insert_into(rotation, tuple(Record.__dataclass_fields__))
+_INSERT_TXT = insert_into(txt_record, ("rotation_id", "name", "value", "presented_at"))
+_ATTEMPTED = Statement(rotation.update().where(_THIS_ONE).values(attempts=sa.bindparam("number")))
+_ORDERED = Statement(rotation.update().where(_THIS_ONE).values(order_url=sa.bindparam("url")))
+_CLEANED = Statement(rotation.update().where(_THIS_ONE).values(cleaned=sa.true()))
+_END = Statement(
+    rotation.update().where(_THIS_ONE).values(state=sa.bindparam("became"), finished_at=sa.bindparam("at"))
 )
-_REMOVED = (
+_REMOVED = Statement(
     txt_record.update()
     .where(
         (txt_record.c.rotation_id == _THIS)
@@ -135,11 +140,11 @@ class Journal:
 
     def history(self, device: str) -> Sequence[Record]:
         """All rotations of a device, the oldest first."""
-        return self._select(_OF_DEVICE, this=device)
+        return self._select(_HISTORY, this=device)
 
     def latest(self) -> Mapping[str, Record]:
         """The newest rotation of every device."""
-        return {record.device: record for record in self._select(_ALL)}
+        return {record.device: record for record in self._select(_LATEST)}
 
     def uncleaned(self, device: str) -> Sequence[Record]:
         """Ended rotations that may still have objects on the device."""
@@ -166,20 +171,22 @@ class Journal:
         )
         with self._database.write() as connection:
             self._leases.confirm(connection, device_key(device.name))
-            connection.execute(_INSERT, _columns(record))
+            _INSERT.run(connection, _columns(record))
         return record
 
     def entries(self, rotation_id: str) -> Sequence[Entry]:
         """The steps of a rotation in the order they were written."""
         with self._database.read() as connection:
-            return [_entry(row) for row in connection.execute(_STEPS, {"this": rotation_id})]
+            return [_entry(row) for row in _STEPS.fetch(connection, {"this": rotation_id})]
 
-    def append(self, record: Record, entries: Sequence[Entry], also: Iterable[Also] = ()) -> None:
-        """Add lines, durably. Raises DeviceLeased when the device is not ours any more."""
-        with self._database.write() as connection:
+    def append(
+        self, record: Record, entries: Sequence[Entry], also: Iterable[Also] = (), *, durable: bool = True
+    ) -> None:
+        """Add lines; see ``Database.write``. Raises DeviceLeased when the device is not ours any more."""
+        with self._database.write(durable=durable) as connection:
             self._leases.confirm(connection, device_key(record.device))
             if entries:
-                connection.execute(_INSERT_STEP, [_step_row(record, entry) for entry in entries])
+                _insert_steps(len(entries)).run(connection, _step_values(record, entries))
             for more in also:
                 more(connection)
 
@@ -198,16 +205,16 @@ class Journal:
     def leftover_records(self, device: str) -> Sequence[tuple[str, TxtRecord]]:
         """TXT values of a device's rotations that may still be published, with their rotation's id."""
         with self._database.read() as connection:
-            rows = connection.execute(_LEFT_OVER, {"this": device})
-            return [(row.rotation_id, TxtRecord(row.name, row.value)) for row in rows]
+            rows = _LEFT_OVER.fetch(connection, {"this": device})
+            return [(row["rotation_id"], TxtRecord(row["name"], row["value"])) for row in rows]
 
     def prune(self, before: datetime) -> int:
         """Forget rotations that ended before a moment and left nothing behind; return how many."""
         return prune(self._database, before)
 
-    def _select(self, query: sa.Select[Any], **values: str) -> Sequence[Record]:
+    def _select(self, query: Statement, **values: str) -> Sequence[Record]:
         with self._database.read() as connection:
-            return [_record(row) for row in connection.execute(query, values)]
+            return [_record(row) for row in query.fetch(connection, values)]
 
     def _load_installation(self) -> str:
         """Made with the tables, so that there is only one whoever comes first."""
@@ -217,34 +224,34 @@ class Journal:
 
 def ending(rotation_id: str, state: State, at: datetime) -> Also:
     """The rotation is over."""
-    return lambda connection: connection.execute(_END, {"this": rotation_id, "became": state, "at": at})
+    return lambda connection: _END.run(connection, {"this": rotation_id, "became": state, "at": at})
 
 
 def attempted(rotation_id: str, attempts: int) -> Also:
     """One more run works on the rotation."""
-    return lambda connection: connection.execute(_ATTEMPTED, {"this": rotation_id, "number": attempts})
+    return lambda connection: _ATTEMPTED.run(connection, {"this": rotation_id, "number": attempts})
 
 
 def ordering(rotation_id: str, url: str) -> Also:
     """The order under way; empty: none is."""
-    return lambda connection: connection.execute(_ORDERED, {"this": rotation_id, "url": url})
+    return lambda connection: _ORDERED.run(connection, {"this": rotation_id, "url": url})
 
 
 def presentation(rotation_id: str, txt: TxtRecord, at: datetime) -> Also:
     """A TXT value is about to appear."""
     row = {"rotation_id": rotation_id, "name": txt.name, "value": txt.value, "presented_at": at}
-    return lambda connection: connection.execute(_INSERT_TXT, row)
+    return lambda connection: _INSERT_TXT.run(connection, row)
 
 
 def cleaning(rotation_id: str) -> Also:
     """Nothing of the rotation is on the device any more."""
-    return lambda connection: connection.execute(_CLEANED, {"this": rotation_id, "gone": True})
+    return lambda connection: _CLEANED.run(connection, {"this": rotation_id})
 
 
 def removal(rotation_id: str, txt: TxtRecord, at: datetime) -> Also:
     """A TXT value is gone."""
     this = {"this": rotation_id, "at_name": txt.name, "old": txt.value, "at": at}
-    return lambda connection: connection.execute(_REMOVED, this)
+    return lambda connection: _REMOVED.run(connection, this)
 
 
 def device_key(device: str) -> str:
@@ -258,21 +265,34 @@ def group_key(group: str) -> str:
 
 
 def _new_id() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(12))
+    """Five bits of a byte for each of the 32 characters."""
+    return "".join(_ALPHABET[byte % 32] for byte in secrets.token_bytes(12))
 
 
-def _step_row(record: Record, entry: Entry) -> dict[str, Any]:
-    error = entry.error
-    return {
-        "rotation_id": record.id,
-        "step": entry.step,
-        "status": entry.status,
-        "at": entry.at,
-        "value": entry.value,
-        "error_kind": error.kind if error else None,
-        "error_message": error.message if error else None,
-        "error_hint": error.hint if error else None,
-    }
+@cache
+def _insert_steps(count: int) -> Statement:
+    """So many rows at once."""
+    columns = [column for column in step.c if column.name != "id"]
+    rows: list[dict[str, Any]] = [
+        {column.name: sa.bindparam(f"{column.name}{number}", type_=column.type) for column in columns}
+        for number in range(count)
+    ]
+    return Statement(step.insert().inline().values(rows))
+
+
+def _step_values(record: Record, entries: Sequence[Entry]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for number, entry in enumerate(entries):
+        error = entry.error
+        values[f"rotation_id{number}"] = record.id
+        values[f"step{number}"] = entry.step.value
+        values[f"status{number}"] = entry.status.value
+        values[f"at{number}"] = entry.at
+        values[f"value{number}"] = entry.value
+        values[f"error_kind{number}"] = error.kind if error else None
+        values[f"error_message{number}"] = error.message if error else None
+        values[f"error_hint{number}"] = error.hint if error else None
+    return values
 
 
 def _columns(record: Record) -> dict[str, Any]:
@@ -280,16 +300,14 @@ def _columns(record: Record) -> dict[str, Any]:
     return columns | {"dns_names": list(record.dns_names)}
 
 
-def _record(row: sa.Row[Any]) -> Record:
-    columns = dict(row._mapping)
-    columns |= {
-        "dns_names": tuple(row.dns_names),
-        "key_type": KeyType(row.key_type),
-        "state": State(row.state),
-    }
-    return Record(**columns)
+def _record(row: Row) -> Record:
+    row["dns_names"] = tuple(row["dns_names"])
+    row["key_type"] = KeyType(row["key_type"])
+    row["state"] = State(row["state"])
+    return Record(**row)
 
 
-def _entry(row: sa.Row[Any]) -> Entry:
-    error = ErrorReport(row.error_kind, row.error_message, row.error_hint) if row.error_kind else None
-    return Entry(Step(row.step), Status(row.status), row.at, row.value, error)
+def _entry(row: Row) -> Entry:
+    told = (row["error_kind"], row["error_message"], row["error_hint"])
+    error = ErrorReport(*told) if row["error_kind"] else None
+    return Entry(Step(row["step"]), Status(row["status"]), row["at"], row["value"], error)

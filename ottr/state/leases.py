@@ -24,6 +24,7 @@ from ottr.errors import DeviceLeased, JournalError, LeaseLost
 from ottr.model import Clock, Waiter
 from ottr.state.database import Database, insert_new
 from ottr.state.schema import lease
+from ottr.state.statement import Row, Statement
 
 TTL = timedelta(seconds=120)
 HEARTBEAT_S = 20.0
@@ -33,9 +34,11 @@ POLL_S = 0.25
 # Made once: these run for every write of every device.
 _THIS = lease.c.key == sa.bindparam("this")
 _MINE = _THIS & (lease.c.owner == sa.bindparam("me"))
-_LOOK = sa.select(lease).where(_THIS).with_for_update()
-_CONFIRM = lease.update().where(_MINE).values(expires_at=sa.bindparam("until"))
-_GIVE_BACK = lease.delete().where(_MINE)
+_LOOK = Statement(sa.select(lease).where(_THIS).with_for_update())
+_OURS = Statement(sa.select(lease.c.expires_at).where(_MINE).with_for_update())
+_PROLONG = Statement(lease.update().where(_MINE).values(expires_at=sa.bindparam("until")))
+_GIVE_BACK = Statement(lease.delete().where(_MINE))
+_REMOVE = Statement(lease.delete().where(_THIS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class Leases:
         self._database = database
         self._owner = owner
         self._clock = clock
+        self._row = asdict(owner)
+        self._row["owner"] = self._row.pop("token")
 
     def take(self, key: str) -> None:
         """Get a lease, also one whose owner is dead or late. Raises DeviceLeased."""
@@ -68,30 +73,33 @@ class Leases:
         with self._database.write(durable=False) as connection:
             if insert_new(connection, lease, self._describe(key, now)):
                 return
-            held = connection.execute(_LOOK, {"this": key}).one_or_none()
-            if held is not None:
-                if held.expires_at > now and not _dead(held):
+            for held in _LOOK.fetch(connection, {"this": key}):
+                if held["expires_at"] > now and not _dead(held):
                     raise DeviceLeased(_told(held))
-                connection.execute(lease.delete().where(lease.c.key == key))
+                _REMOVE.run(connection, {"this": key})
             self._insert(connection, key, now)
 
     def confirm(self, connection: sa.Connection, key: str) -> None:
-        """Prolong a lease inside another write. Raises LeaseLost."""
-        mine = {"this": key, "me": self._owner.token, "until": self._clock() + TTL}
-        changed = connection.execute(_CONFIRM, mine)
-        if changed.rowcount != 1:
+        """Keep a lease inside another write, which nobody takes from us meanwhile. Raises LeaseLost.
+
+        It is prolonged when its heart should have done that.
+        """
+        mine, until = {"this": key, "me": self._owner.token}, self._clock() + TTL
+        held = _OURS.fetch(connection, mine)
+        if not held:
             raise LeaseLost(f"the lease {key!r} was lost to another orchestrator")
+        if held[0]["expires_at"] < until - timedelta(seconds=HEARTBEAT_S):
+            _PROLONG.run(connection, {**mine, "until": until})
 
     def give_back(self, key: str) -> None:
         """End a lease of ours; no error when it is not ours any more."""
         with self._database.write(durable=False) as connection:
-            connection.execute(_GIVE_BACK, {"this": key, "me": self._owner.token})
+            _GIVE_BACK.run(connection, {"this": key, "me": self._owner.token})
 
     def break_open(self, key: str) -> bool:
         """End anybody's lease, for ``ottr release``. Tells whether there was one."""
         with self._database.write() as connection:
-            gone = connection.execute(lease.delete().where(lease.c.key == key))
-        return bool(gone.rowcount)
+            return bool(_REMOVE.run(connection, {"this": key}))
 
     @contextmanager
     def held(self, key: str) -> Iterator[None]:
@@ -148,19 +156,17 @@ class Leases:
             raise DeviceLeased("another orchestrator has just begun to work on it")
 
     def _describe(self, key: str, now: datetime) -> dict[str, object]:
-        row = asdict(self._owner) | {"key": key, "taken_at": now, "expires_at": now + TTL}
-        row["owner"] = row.pop("token")
-        return row
+        return {**self._row, "key": key, "taken_at": now, "expires_at": now + TTL}
 
 
-def _dead(held: sa.Row[tuple[object, ...]]) -> bool:
-    if not held.machine or held.machine != _machine():
+def _dead(held: Row) -> bool:
+    if not held["machine"] or held["machine"] != _machine():
         return False
-    return bool(_process_started(held.pid) != held.process_started)
+    return bool(_process_started(held["pid"]) != held["process_started"])
 
 
-def _told(held: sa.Row[tuple[object, ...]]) -> str:
-    return f"process {held.pid} on {held.host_name} has worked on it since {held.taken_at:%Y-%m-%d %H:%M:%S}Z"
+def _told(held: Row) -> str:
+    return f"process {held['pid']} on {held['host_name']} has worked on it since {held['taken_at']:%Y-%m-%d %H:%M:%S}Z"
 
 
 def _machine() -> str:

@@ -13,10 +13,12 @@ import sqlalchemy as sa
 from ottr.model import Clock, ErrorReport
 from ottr.state.database import Database, upsert
 from ottr.state.schema import schedule
+from ottr.state.statement import Row, Statement
 
-_ALL = sa.select(schedule)
-_OF_DEVICE = _ALL.where(schedule.c.device == sa.bindparam("this"))
-_FORGET = schedule.delete().where(schedule.c.device == sa.bindparam("this"))
+_THIS = schedule.c.device == sa.bindparam("this")
+_ALL = Statement(sa.select(schedule))
+_OF_DEVICE = Statement(sa.select(schedule).where(_THIS))
+_FORGET = Statement(schedule.delete().where(_THIS))
 
 BACK_OFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
 """Waits after the first, second, ... permanent failure in a row; the last one repeats."""
@@ -52,8 +54,8 @@ class Schedules:
     def load(self, device: str | None = None) -> Mapping[str, Schedule]:
         """What is kept, by device; of one device or of all."""
         with self._database.read() as connection:
-            rows = connection.execute(_ALL) if device is None else connection.execute(_OF_DEVICE, {"this": device})
-            return {row.device: _schedule(row) for row in rows}
+            rows = _ALL.fetch(connection, {}) if device is None else _OF_DEVICE.fetch(connection, {"this": device})
+            return {row["device"]: _schedule(row) for row in rows}
 
     def find(self, device: str) -> Schedule:
         """What is kept of one device."""
@@ -95,9 +97,9 @@ class Schedules:
 
 def forget(connection: sa.Connection, device: str) -> None:
     """After a success: no failures, and no window of the certificate that is gone."""
-    connection.execute(_FORGET, {"this": device})
+    _FORGET.run(connection, {"this": device})
 
 
-def _schedule(row: sa.Row[Any]) -> Schedule:
-    columns = dict(row._mapping)
-    return Schedule(**(columns | {"renewal_sha256": row.renewal_sha256 or ""}))
+def _schedule(row: Row) -> Schedule:
+    row["renewal_sha256"] = row["renewal_sha256"] or ""
+    return Schedule(**row)

@@ -23,12 +23,13 @@ _PATIENCE_S = 1.0
 class _Group:
     """Writes that are committed together."""
 
-    def __init__(self, transaction: sa.RootTransaction, *, durable: bool) -> None:
-        self.transaction = transaction
+    def __init__(self, *, durable: bool) -> None:
         self.durable = durable
         self.filled = False
         """Somebody's writes are in it."""
-        self.over = threading.Event()
+        self.over = False
+        self.told: threading.Event | None = None
+        """Set when it is over, for those who have left it open to others."""
         self.error: BaseException | None = None
         """Why nothing of it is in the database."""
 
@@ -49,15 +50,31 @@ class SqliteWriter:
     @contextmanager
     def write(self, *, durable: bool) -> Iterator[sa.Connection]:
         """A transaction; see ``Database.write``."""
-        with self._in_turn():
+        self._await_turn()
+        try:
             try:
                 connection, group = self._join(durable)
-                with self._part(connection, group):
+                shared = group.filled
+                try:
+                    if shared:
+                        tell_sqlite(connection, "SAVEPOINT part")
                     yield connection
+                    if shared:
+                        tell_sqlite(connection, "RELEASE part")
+                    group.filled = True
+                except BaseException as error:
+                    lost = _take_back(connection, error) if shared else error
+                    if lost is not None:
+                        self._end(connection, group, lost)
+                    raise
             finally:
-                if not self._coming:
-                    self._commit()
-        self._await(group)
+                self._leave()
+        finally:
+            self._turn.release()
+        if not group.over:
+            self._await(group)
+        if group.error is not None:
+            raise group.error
 
     def close(self) -> None:
         """Give back the connection."""
@@ -66,17 +83,12 @@ class SqliteWriter:
                 self._connection.close()
             self._connection = self._durable = None
 
-    @contextmanager
-    def _in_turn(self) -> Iterator[None]:
+    def _await_turn(self) -> None:
         self._coming.append(None)
         try:
             self._turn.acquire()
         finally:
             self._coming.pop()
-        try:
-            yield
-        finally:
-            self._turn.release()
 
     def _join(self, durable: bool) -> tuple[sa.Connection, _Group]:
         """The transaction that is open, or a new one."""
@@ -92,30 +104,15 @@ class SqliteWriter:
         if durable is not self._durable:
             tell_sqlite(connection, f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._durable = durable
-        transaction = connection.begin()
-        try:
-            tell_sqlite(connection, "BEGIN IMMEDIATE")
-        except BaseException:
-            transaction.rollback()
-            raise
-        return _Group(transaction, durable=durable)
+        tell_sqlite(connection, "BEGIN IMMEDIATE")
+        return _Group(durable=durable)
 
-    @contextmanager
-    def _part(self, connection: sa.Connection, group: _Group) -> Iterator[None]:
-        """What is written inside stays in the group if the block ends well."""
-        shared = group.filled
-        try:
-            if shared:
-                tell_sqlite(connection, "SAVEPOINT part")
-            yield
-            if shared:
-                tell_sqlite(connection, "RELEASE part")
-            group.filled = True
-        except BaseException as error:
-            lost = _take_back(connection) if shared else error
-            if lost is not None:
-                self._end(connection, group, lost)
-            raise
+    def _leave(self) -> None:
+        """Commit, or leave that to those who wait for their turn."""
+        if not self._coming:
+            self._commit()
+        elif self._group is not None and self._group.told is None:
+            self._group.told = threading.Event()
 
     def _commit(self) -> None:
         """End the open group, if there is one."""
@@ -123,7 +120,7 @@ class SqliteWriter:
         if group is None or connection is None:
             return
         try:
-            group.transaction.commit()
+            end_sqlite(connection, "COMMIT")
         except BaseException as error:
             self._end(connection, group, error)
         else:
@@ -133,35 +130,44 @@ class SqliteWriter:
         self._group = None
         group.error = error
         try:
-            group.transaction.close()
-            if _is_open(connection):  # a commit that failed may leave it so
-                tell_sqlite(connection, "ROLLBACK")
+            if error is not None:
+                end_sqlite(connection, "ROLLBACK")
         finally:
-            group.over.set()
+            group.over = True
+            if group.told is not None:
+                group.told.set()
 
     def _await(self, group: _Group) -> None:
-        while not group.over.wait(_PATIENCE_S):
+        told = cast(threading.Event, group.told)  # made before the turn was left to others
+        while not told.wait(_PATIENCE_S):
             with self._turn:
                 if self._group is group:
                     self._commit()
-        if group.error is not None:
-            raise group.error
 
 
 def tell_sqlite(connection: sa.Connection, statement: str) -> None:
     """Past SQLAlchemy, whose way costs ten times what SQLite does with such a word."""
-    cast(Any, connection.connection.driver_connection).execute(statement)
+    cast(Any, connection.connection.dbapi_connection).execute(statement)
 
 
-def _take_back(connection: sa.Connection) -> sqlite3.Error | None:
-    """Undo one part; or return why that is not possible: SQLite takes all of it back itself when a disk is full."""
+def _take_back(connection: sa.Connection, error: BaseException) -> BaseException | None:
+    """Undo one part; or return why all is lost: SQLite takes all of it back itself when a disk is full."""
     try:
         tell_sqlite(connection, "ROLLBACK TO part")
         tell_sqlite(connection, "RELEASE part")
-    except sqlite3.Error as error:
-        return error
+    except sqlite3.Error as failure:
+        return error if isinstance(error, sqlite3.Error | sa.exc.SQLAlchemyError) else failure
     return None
 
 
-def _is_open(connection: sa.Connection) -> bool:
-    return bool(cast(Any, connection.connection.driver_connection).in_transaction)
+def end_sqlite(connection: sa.Connection, word: str) -> None:
+    """Commit or roll back, if a transaction is still open: some errors end it, and a commit that failed may not."""
+    if is_open(connection):
+        tell_sqlite(connection, word)
+    if connection.in_transaction():  # what SQLAlchemy takes for one, since it was asked to execute something
+        connection.rollback()
+
+
+def is_open(connection: sa.Connection) -> bool:
+    """Whether SQLite has begun a transaction."""
+    return bool(cast(Any, connection.connection.dbapi_connection).in_transaction)

@@ -190,10 +190,10 @@ def test_what_the_journal_could_not_be_told_at_first_is_told_when_the_run_gives_
     around, locked = world.surroundings(), [JournalError("locked")]
     append = around.stores.journal.append
 
-    def append_later(record, entries, also=()) -> None:
+    def append_later(record, entries, also=(), **durable) -> None:
         if locked and [entry for entry in entries if entry.error]:
             raise locked.pop()
-        append(record, entries, also)
+        append(record, entries, also, **durable)
 
     around.stores.journal.append = append_later
     world.trouble.happen = failing(act, DnsError("no server"))
@@ -243,10 +243,10 @@ def test_a_device_is_stranded_also_when_its_lease_is_lost_by_then(world, caplog)
     around = world.surroundings()
     append = around.stores.journal.append
 
-    def append_unless_last(record, entries, also=()) -> None:
+    def append_unless_last(record, entries, also=(), **durable) -> None:
         if [entry for entry in entries if entry.step is Step.ROLLBACK]:
             raise LeaseLost("another one has it")
-        append(record, entries, also)
+        append(record, entries, also, **durable)
 
     around.stores.journal.append = append_unless_last
     strand(world, around)
@@ -532,11 +532,11 @@ def test_a_journal_that_fails_in_mid_install_rolls_the_device_back_and_stops_the
     around = world.surroundings()
     append = around.stores.journal.append
 
-    def broken(record, entries, also=()):
+    def broken(record, entries, also=(), **durable):
         installed = [entry for entry in entries if entry.step is Step.INSTALL and entry.status is Status.DONE]
         if installed or (entries and entries[-1].step is Step.ROLLBACK):
             raise JournalError("disk full")
-        append(record, entries, also)
+        append(record, entries, also, **durable)
 
     around.stores.journal.append = broken
     with pytest.raises(JournalError):

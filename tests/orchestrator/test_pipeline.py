@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ottr.errors import AcmeProblem, DeviceRejected, DeviceUnreachable, JournalError, VerificationError
 from ottr.model import Endpoint, Facts, Outcome, SigningRequest, Step
+from ottr.state.database import Database
 from ottr.state.journal import State, Status
 from ottr.state.schema import certificate
 from ottr.state.view import load_view
@@ -41,6 +42,25 @@ def test_everything_comes_in_its_order(world):
     world.run()
     acts = [act for act in world.trouble.acts if act in STEPS]
     assert [act for number, act in enumerate(acts) if act not in acts[:number]] == STEPS
+
+
+def test_what_cannot_be_done_twice_is_on_the_disk_before_it_is_done(world, monkeypatch):
+    """The label before the key, a TXT value and the order before they are there, the install before it binds."""
+    real = Database.write
+
+    @contextmanager
+    def write(database, *, durable=True):
+        with real(database, durable=durable) as connection:
+            yield connection
+        world.trouble.acts.append("DISK" if durable else "memory")
+
+    around = world.surroundings()
+    monkeypatch.setattr(Database, "write", write)
+    assert world.run(around=around).outcome is Outcome.ROTATED
+    assert " ".join(act.replace(" ", "_") for act in world.trouble.acts) == (
+        "memory DISK connect inspect create_csr create_csr_done memory issue DISK present issued memory "
+        "DISK connect arm DISK install install_stored install_done verify disarm memory record DISK memory"
+    )
 
 
 def test_without_a_dead_man_timer_none_is_armed(world):
@@ -146,11 +166,11 @@ def test_a_journal_that_fails_only_at_the_roll_back_stops_the_run_with_the_devic
     around = world.surroundings()
     append = around.stores.journal.append
 
-    def broken(record, entries, also=()):
+    def broken(record, entries, also=(), **durable):
         entry = entries[-1]
         if entry.step is Step.ROLLBACK:
             raise JournalError("disk full")
-        append(record, entries, also)
+        append(record, entries, also, **durable)
 
     around.stores.journal.append = broken
     world.device.serves_stale = True

@@ -222,11 +222,11 @@ class BrokenFrom:
         self.left, self.error = good, error or JournalError("disk full")
         self.append, stores.journal.append = stores.journal.append, self.write
 
-    def write(self, *arguments) -> None:
+    def write(self, *arguments, **durable) -> None:
         self.left -= 1
         if self.left < 0:
             raise self.error
-        self.append(*arguments)
+        self.append(*arguments, **durable)
 
 
 @pytest.mark.parametrize("good", [0, 1])
@@ -245,11 +245,11 @@ def test_a_roll_back_written_only_at_its_end_still_says_that_the_journal_failed(
     rotation = desk.rotation()
     append, calls = desk.stores.journal.append, []
 
-    def first_fails(*arguments) -> None:
+    def first_fails(*arguments, **durable) -> None:
         calls.append(arguments)
         if len(calls) == 1:
             raise JournalError("locked")
-        append(*arguments)
+        append(*arguments, **durable)
 
     desk.stores.journal.append = first_fails
     with pytest.raises(JournalError, match="locked"):

@@ -19,10 +19,12 @@ import sqlalchemy as sa
 from ottr.errors import DeviceLeased, JournalError
 from ottr.model import Secret
 from ottr.state.database import Database, upsert
-from ottr.state.schema import observation, schedule
+from ottr.state.schema import lease, observation, schedule
+from ottr.state.statement import Statement
 from tests.state.book import NOW
 
 PASSWORD = "hunter2-is-a-secret"
+_LEASES = Statement(sa.select(lease))
 
 
 def put(database: Database, device: str) -> None:
@@ -261,6 +263,36 @@ def test_a_database_another_process_holds_for_a_moment_is_waited_for(sqlite_path
     timer.join()
     other.close()
     assert devices(database) == {"before", "web1"}
+    database.close()
+
+
+def close_to_everybody(server, name):
+    """As a PostgreSQL that has just lost its machine, for one of its databases."""
+    engine = sa.create_engine(server.url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
+        connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    engine.dispose()
+
+
+def test_a_read_that_gets_no_connection_is_an_error_of_the_journal(postgresql):
+    database = Database(Secret(postgresql.create_database("closed_for_readers")))
+    close_to_everybody(postgresql, "closed_for_readers")
+    with pytest.raises(JournalError, match="closed_for_readers"):
+        devices(database)
+    database.close()
+
+
+def test_a_connection_lost_in_the_middle_of_a_write_is_named_as_the_server_does(postgresql):
+    def write() -> None:
+        with database.write() as connection:
+            _LEASES.fetch(connection, {})
+            close_to_everybody(postgresql, "closed_for_writers")
+            _LEASES.fetch(connection, {})
+
+    database = Database(Secret(postgresql.create_database("closed_for_writers")))
+    with pytest.raises(JournalError, match="terminating connection"):
+        write()
     database.close()
 
 

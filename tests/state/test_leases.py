@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from ottr.errors import DeviceLeased
 from ottr.state import leases as leases_module
-from ottr.state.leases import POLL_S, TTL, Leases, current_owner
+from ottr.state.leases import HEARTBEAT_S, POLL_S, TTL, Leases, current_owner
 from ottr.state.schema import lease
 from tests.state.book import Clock, elsewhere
 
@@ -125,6 +125,18 @@ def test_each_confirmation_prolongs(ours, other, clock, database):
         confirm(other, database)
     with pytest.raises(DeviceLeased):
         ours.take(KEY)
+
+
+def test_a_lease_that_was_prolonged_just_now_is_left_as_it_is(other, clock, database):
+    """One page less for every write of a run: its heart beats all the while."""
+    other.take(KEY)
+    taken = rows(database)[KEY].expires_at
+    clock.now += dt.timedelta(seconds=HEARTBEAT_S)
+    confirm(other, database)
+    assert rows(database)[KEY].expires_at == taken
+    clock.now += dt.timedelta(microseconds=1)
+    confirm(other, database)
+    assert rows(database)[KEY].expires_at == clock.now + TTL
 
 
 def test_a_late_holder_nobody_has_replaced_still_has_it(other, clock, database):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,10 +28,14 @@ class Line:
         self.database = Database(Secret(f"sqlite:///{path}"))
         self.threads = threads
         self.commits = 0
-        sa.event.listen(self.database._engine, "commit", self._count)
+        self.database.close()  # what it opens from now on is counted
+        sa.event.listen(self.database._engine, "connect", self._trace)
 
-    def _count(self, _: object) -> None:
-        self.commits += 1
+    def _trace(self, connection: sqlite3.Connection, _: object) -> None:
+        connection.set_trace_callback(self._count)
+
+    def _count(self, statement: str) -> None:
+        self.commits += statement == "COMMIT"
 
     def add(self, connection: sa.Connection, name: str) -> None:
         connection.execute(schedule.insert(), {"device": name, "failures": 1, "failure_kind": "", "failure": ""})
@@ -130,6 +135,22 @@ def test_when_sqlite_takes_all_back_everybody_is_told(line):
         write()
     assert isinstance(others[0].exception(30), DeviceLeased)
     assert line.write("next", id, True) == {"next"}
+
+
+def test_everybody_is_told_why_sqlite_took_all_back(line):
+    def fill(connection: sa.Connection) -> None:
+        writer.tell_sqlite(connection, "ROLLBACK")
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def write() -> None:
+        with line.database.write() as connection:
+            line.add(connection, "first")
+            others.append(line.queue("bad", fill))
+
+    others: list[Future[set[str]]] = []
+    with pytest.raises(JournalError, match="disk is full"):
+        write()
+    assert "disk is full" in str(others[0].exception(30))
 
 
 def test_when_the_commit_fails_everybody_is_told(line):

@@ -313,10 +313,10 @@ def test_a_lost_state_database_stops_the_run(fleet):
     def break_journal(around: Surroundings) -> Surroundings:
         append = around.stores.journal.append
 
-        def broken(record, entry, also=None):
+        def broken(record, entry, also=None, **durable):
             if record.device == "b":
                 raise JournalError("the disk is full")
-            append(record, entry, also)
+            append(record, entry, also, **durable)
 
         around.stores.journal.append = broken
         return around
