@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import dns.flags
 import dns.message
 import dns.rcode
-from dns.rrset import RRset
 
 from ottr.dns.authority import NameServer
-from ottr.dns.servers import QUERY_TIMEOUT_S, TRANSPORT_ERRORS, ServerAddress, ask, describe_error, find_answer
+from ottr.dns.question import ask, find_answer
+from ottr.dns.servers import QUERY_TIMEOUT_S, TRANSPORT_ERRORS, ServerAddress, describe_error
 from ottr.errors import DnsError
 from ottr.model import TxtRecord, Waiter
 
@@ -48,13 +48,12 @@ class _Watch:
     def _ask(self, record: TxtRecord, tcp: bool, timeout_s: float) -> str:
         """Return what is wrong with the answer; empty when it holds the value."""
         try:
-            response = ask(self.address, record.name, "TXT", tcp=tcp, timeout_s=timeout_s)
-            rrset = find_answer(response)
+            answer = ask(self.address, record.name, "TXT", tcp=tcp, timeout_s=timeout_s)
+            self.unreachable = False
+            return "" if answer.shows(record.value) else _judge(answer.parse(), record)
         except TRANSPORT_ERRORS as error:
             self.unreachable = isinstance(error, OSError) and error.errno in _NO_WAY
             return f"gave no answer ({describe_error(error)})"
-        self.unreachable = False
-        return _judge(response, rrset, record)
 
     def __str__(self) -> str:
         address = str(self.address)
@@ -62,8 +61,8 @@ class _Watch:
         return f"{where} {self.said} over {self.transports[0]}"
 
 
-def _judge(response: dns.message.Message, rrset: RRset | None, record: TxtRecord) -> str:
-    values = [b"".join(rdata.strings).decode("utf-8", "replace") for rdata in rrset or ()]
+def _judge(response: dns.message.Message, record: TxtRecord) -> str:
+    values = [b"".join(rdata.strings).decode("utf-8", "replace") for rdata in find_answer(response) or ()]
     if record.value in values:
         return ""
     if response.flags & dns.flags.TC and not values:

@@ -12,12 +12,15 @@ import dns.rcode
 import dns.resolver
 from dns.rrset import RRset
 
-from ottr.dns.servers import TRANSPORT_ERRORS, ServerAddress, ask, describe_error, find_answer, parse_server
+from ottr.dns.question import ask, find_answer
+from ottr.dns.servers import TRANSPORT_ERRORS, ServerAddress, describe_error, parse_server
 from ottr.dns.zones import longest_zone
 from ottr.errors import DnsError, SettingsError
 from ottr.settings import SolverSettings
 
 _LOOKUP_TIMEOUT_S = 6.0
+_FIRST_TRY_S = 0.5
+_SELDOM_THERE = ("CNAME", "CAA")
 _DECISIVE = (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
 
 
@@ -34,6 +37,7 @@ class Resolver:
         authorities: Mapping[str, tuple[ServerAddress, ...]] | None = None,
     ) -> None:
         self._authorities = {} if servers or authorities is None else authorities
+        self._first = servers[0] if servers else None
         self._recursive = dns.resolver.Resolver(configure=False)
         self._recursive.timeout = 2.0
         self._recursive.lifetime = _LOOKUP_TIMEOUT_S
@@ -60,7 +64,10 @@ class Resolver:
         zone = longest_zone(name, self._authorities)
         for server in self._authorities[zone] if zone is not None else ():
             try:
-                response = ask(server, name, kind)
+                answer = ask(server, name, kind)
+                if answer.denies():
+                    return True, None
+                response = answer.parse()
                 records = find_answer(response)
             except TRANSPORT_ERRORS:
                 continue
@@ -72,6 +79,8 @@ class Resolver:
         return False, None
 
     def _ask_resolvers(self, name: str, kind: str) -> RRset | None:
+        if kind in _SELDOM_THERE and self._first is not None and _denies(self._first, name, kind):
+            return None
         try:
             return self._recursive.resolve(name, kind, search=False, raise_on_no_answer=False).rrset
         except dns.resolver.NXDOMAIN:
@@ -82,6 +91,14 @@ class Resolver:
                 f"{kind} of {name} cannot be looked up (resolvers: {asked}): {_words(error)}",
                 hint="check `resolvers` in ottr.yaml, or the machine's own resolver when it names none",
             ) from error
+
+
+def _denies(server: ServerAddress, name: str, kind: str) -> bool:
+    """Whether a resolver says at once that there is no such record; where it does not, dnspython asks with patience."""
+    try:
+        return ask(server, name, kind, recursive=True, timeout_s=_FIRST_TRY_S).denies(recursive=True)
+    except TRANSPORT_ERRORS:
+        return False
 
 
 def _words(error: BaseException) -> str:

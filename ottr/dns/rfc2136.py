@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 import dns.exception
 import dns.message
 import dns.name
-import dns.query
 import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
 import dns.tsig
 import dns.update
+from dns.rdtypes.ANY.TXT import TXT
 
+from ottr.dns.exchange import exchange
 from ottr.dns.options import SolverOptions
 from ottr.dns.servers import TRANSPORT_ERRORS, ServerAddress, describe_error, parse_server
 from ottr.dns.zones import longest_zone
@@ -56,13 +59,13 @@ class Rfc2136Solver:
     def present(self, record: TxtRecord) -> None:
         """Add this value; no error when it is there already. Raises DnsError."""
         update = self._start_update(record)
-        update.add(dns.name.from_text(record.name), self.ttl_s, "TXT", record.value)
+        update.add(dns.name.from_text(record.name), self.ttl_s, _build_txt(record.value))
         self._send(update, record)
 
     def cleanup(self, record: TxtRecord) -> None:
         """Remove this value and no other; no error when it is gone already. Raises DnsError."""
         update = self._start_update(record)
-        update.delete(dns.name.from_text(record.name), "TXT", record.value)
+        update.delete(dns.name.from_text(record.name), _build_txt(record.value))
         self._send(update, record)
 
     def _start_update(self, record: TxtRecord) -> dns.update.UpdateMessage:
@@ -92,10 +95,20 @@ class Rfc2136Solver:
         if not self.tcp:
             udp_s = min(_UDP_TIMEOUT_S, self.timeout_s / 2)
             try:
-                return dns.query.udp(update, self.server.address, udp_s, self.server.port, raise_on_truncation=True)
+                return self._ask(update, udp_s, tcp=False)
             except (dns.exception.Timeout, dns.message.Truncated, OSError):
                 left_s -= udp_s
-        return dns.query.tcp(update, self.server.address, left_s, self.server.port)
+        return self._ask(update, left_s, tcp=True)
+
+    def _ask(self, update: dns.update.UpdateMessage, timeout_s: float, *, tcp: bool) -> dns.message.Message:
+        """Sign and send once; the answer's signature is checked."""
+        answer = exchange(update.to_wire(), self.server, timeout_s, tcp=tcp)
+        response = dns.message.from_wire(
+            answer, keyring=update.keyring, request_mac=update.mac, raise_on_truncation=not tcp
+        )
+        if not update.is_response(response):
+            raise OSError("what came back is no answer to the update")
+        return response
 
     def _unsigned(self, record: TxtRecord) -> DnsError:
         return DnsRefused(
@@ -114,6 +127,10 @@ _PEER_WORDS: dict[type[Exception], str] = {
     dns.tsig.PeerBadSignature: "BADSIG",
     dns.tsig.PeerBadTime: "BADTIME",
 }
+
+
+def _build_txt(value: str) -> TXT:
+    return TXT(dns.rdataclass.IN, dns.rdatatype.TXT, [value])
 
 
 def build_solver(settings: SolverSettings) -> Rfc2136Solver:

@@ -1,23 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses of DNS servers, and one question to one of them."""
+"""Addresses of DNS servers, and what goes wrong on the way to one."""
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import cast
 
 import dns.exception
-import dns.message
-import dns.query
-from dns.rrset import RRset
 
 QUERY_TIMEOUT_S = 2.0
-_PAYLOAD = 1232
-"""Largest UDP answer asked for: fits every path without fragments (DNS flag day 2020)."""
 
 TRANSPORT_ERRORS = (OSError, EOFError, dns.exception.DNSException)
-"""What dnspython raises when a question gets no usable answer."""
+"""What is raised when a question gets no usable answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +52,9 @@ def _split_port(text: str) -> tuple[str, str]:
     return text, "53"
 
 
-def ask(
-    server: ServerAddress, name: str, kind: str, *, tcp: bool = False, timeout_s: float = QUERY_TIMEOUT_S
-) -> dns.message.Message:
-    """Ask one server without recursion; over UDP the answer may be truncated.
-
-    Raises one of ``TRANSPORT_ERRORS``.
-    """
-    query = dns.message.make_query(name, kind, use_edns=0, payload=_PAYLOAD, flags=0)
-    transport = dns.query.tcp if tcp else dns.query.udp
-    return transport(query, server.address, timeout=timeout_s, port=server.port)
-
-
-def find_answer(response: dns.message.Message) -> RRset | None:
-    """Return the records asked for, aliases in the answer followed; None when there are none.
-
-    Raises one of ``TRANSPORT_ERRORS`` for an answer that contradicts itself.
-    """
-    return cast(dns.message.QueryMessage, response).resolve_chaining().answer
-
-
 def describe_error(error: BaseException) -> str:
     """Return a few words for one of ``TRANSPORT_ERRORS``."""
-    if isinstance(error, dns.exception.Timeout):
+    if isinstance(error, dns.exception.Timeout | TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()

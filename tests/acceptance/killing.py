@@ -30,6 +30,7 @@ import paramiko
 
 import ottr.acme.issuer
 import ottr.dns.publisher
+import ottr.dns.question
 import ottr.dns.rfc2136
 import ottr.drivers.linux_ssh.driver
 import ottr.hooks
@@ -121,7 +122,9 @@ class Countdown:
         self.around(paramiko.Channel, "sendall")
         self.around(ssh, "_negotiate")
         self.around(HttpClient, "request")
-        self.around(dns.query, "udp")
+        for questions in (ottr.dns.question, ottr.dns.rfc2136):
+            self.around(questions, "exchange")
+        self.around(dns.query, "udp")  # by dnspython's resolver
         self.around(dns.query, "tcp")
         self.around(ottr.probe, "_handshake")
         for name in ("replace", "rename"):

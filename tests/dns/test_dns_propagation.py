@@ -17,6 +17,7 @@ import dns.opcode
 import dns.query
 import pytest
 
+from ottr.dns import exchange
 from ottr.dns.authority import Authorities, NameServer
 from ottr.dns.propagation import wait_for_value
 from ottr.dns.publisher import ZonePublisher
@@ -129,12 +130,13 @@ def test_an_address_this_machine_cannot_reach_is_forgiven_if_another_answers(
 ) -> None:
     """As on a machine without IPv6."""
 
-    def open_socket(family: int, kind: int, protocol: int) -> socket.socket:
-        if family == socket.AF_INET6:
+    def open_socket(server: ServerAddress, kind: socket.SocketKind) -> socket.socket:
+        if ":" in server.address:
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
-        return socket.socket(family, kind, protocol)
+        return really_open(server, kind)
 
-    monkeypatch.setattr("dns.query.socket_factory", open_socket)
+    really_open = exchange.open_socket
+    monkeypatch.setattr(exchange, "open_socket", open_socket)
     record = TxtRecord("_acme-challenge.v6.lab.test", "value")
     solver.present(record)
     wait(record, name_server("2001:db8::1", bind.server))

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import dns.flags
+import dns.message
 import pytest
 
 from ottr.dns.rfc2136 import Rfc2136Solver, build_solver
@@ -115,6 +117,19 @@ def test_an_unsigned_success_is_not_believed(
 ) -> None:
     server = scripted(say("NOERROR"))
     with pytest.raises(DnsError, match="is not signed"):
+        replace(solver, server=parse_server(server.server)).present(TxtRecord("a.lab.test", "value"))
+
+
+def test_a_signed_message_that_is_no_answer_is_not_believed(
+    solver: Rfc2136Solver, scripted: Callable[..., Any]
+) -> None:
+    def reply(wire: bytes) -> bytes:
+        response = dns.message.make_response(dns.message.from_wire(wire, keyring=solver.key))
+        response.flags &= ~dns.flags.QR
+        return response.to_wire()
+
+    server = scripted(reply, reply)
+    with pytest.raises(DnsError, match="did not take the update"):
         replace(solver, server=parse_server(server.server)).present(TxtRecord("a.lab.test", "value"))
 
 
