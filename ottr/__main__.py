@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+from ottr import headstart
 
 
 def main() -> None:
     """Entry point of the ``ottr`` command."""
-    from ottr.cli.main import main as run
+    headstart.begin(sys.argv[1:], os.environ)
+    try:
+        from ottr.cli.main import main as run
 
-    sys.exit(run())
+        status = run()
+    finally:
+        headstart.dismiss()
+    sys.exit(status)
 
 
 if __name__ == "__main__":

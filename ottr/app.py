@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 from ottr.errors import InventoryError, SettingsError
 from ottr.files.search import find_inventory, find_settings
 from ottr.files.settings import load_settings
+from ottr.headstart import default_folder
 from ottr.inventory.ansible import AnsibleInventory, Ask, InventoryOptions
-from ottr.inventory.cache import InventoryCache, default_folder
+from ottr.inventory.cache import InventoryCache
 from ottr.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from ottr import headstart
 from ottr.cli import screen
 from ottr.cli.late import put_off
 from ottr.cli.logs import Redactor, set_up_logs
@@ -43,6 +44,7 @@ def open_app(shared: Shared, fleet: Fleet | None = None, *, broken: bool = False
             redactor.learn(app.settings)
             if fleet is not None:
                 _ = app.inventory
+        headstart.dismiss()  # this inventory takes no reader
         yield app
         if fleet is not None:
             with suppress(*tolerated):

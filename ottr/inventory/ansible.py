@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from ottr import headstart
 from ottr.errors import InventoryError
 from ottr.inventory import CertificateFacts, HostSecrets, InventoryHost, RecordResult, variables
 from ottr.inventory.cache import InventoryCache, build_key, configuration_files
@@ -190,7 +191,7 @@ class AnsibleInventory:
     def _launch(self) -> ReaderChild:
         for vault_id in self._options.prompted():
             self._ask_password(vault_id)
-        self._child = ReaderChild(timeout_s=self._options.timeout_s)
+        self._child = ReaderChild(begun=headstart.take(), timeout_s=self._options.timeout_s)
         self._opened = False
         request = {"operation": "open", "vault_passwords": self._passwords, **self._options.request()}
         self._child.send(request)

@@ -9,17 +9,12 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
-import ottr
 from ottr.errors import InventoryError
-
-PROGRAM: Final = Path(ottr.__file__).parent.parent / "ansible_collections/ottr/pki/scripts/read_inventory"
+from ottr.headstart import Begun, spawn
 
 _END_WAIT_S: Final = 5.0
 
@@ -27,23 +22,13 @@ _END_WAIT_S: Final = 5.0
 class ReaderChild:
     """A running reader. Requests are written at once and answered in order; whoever needs an answer waits for it."""
 
-    def __init__(self, *, python: str = sys.executable, timeout_s: float = 900.0) -> None:
+    def __init__(self, *, begun: Begun | None = None, timeout_s: float = 900.0) -> None:
+        """Take over a reader that was begun, or start one."""
         self._timeout_s = timeout_s
-        # Lives as long as the child.
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._rest = b""
         try:
-            self._process = subprocess.Popen(
-                [python, "-P", str(PROGRAM)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                env=_environment(os.environ),
-                # An interrupt at the terminal is the parent's to handle; and what sources start ends with the reader.
-                start_new_session=True,
-            )
+            self._process, self._errors = begun or spawn()
         except OSError as error:
-            self._errors.close()
             raise InventoryError(f"the inventory reader does not start: {error}") from error
 
     def send(self, request: Mapping[str, Any]) -> None:
@@ -121,12 +106,3 @@ class ReaderChild:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit status {self._process.returncode}"
-
-
-def _environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Ansible refuses to run in a locale that is not UTF-8, such as that of cron."""
-    environment = dict(given)
-    locale = given.get("LC_ALL") or given.get("LC_CTYPE") or given.get("LANG") or ""
-    if "utf" not in locale.lower():
-        environment["LC_ALL"] = "C.UTF-8"
-    return environment

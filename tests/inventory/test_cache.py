@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ottr.inventory import CertificateFacts, InventoryHost, child
-from ottr.inventory.cache import InventoryCache, default_folder
+from ottr import headstart
+from ottr.headstart import default_folder
+from ottr.inventory import CertificateFacts, InventoryHost
+from ottr.inventory.cache import InventoryCache
 from ottr.model import Secret
 
 from .conftest import Read, Write, encrypt_string
@@ -59,7 +61,7 @@ def hosts(read: Read, cache: InventoryCache, age: Callable[[], None]) -> Hosts:
 @pytest.fixture
 def no_reader(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From now on the reader does not start: whatever is answered comes from the cache."""
-    return lambda: monkeypatch.setattr(child, "PROGRAM", Path("/nonexistent"))
+    return lambda: monkeypatch.setattr(headstart, "PROGRAM", Path("/nonexistent"))
 
 
 def test_nothing_changed(write: Write, hosts: Hosts, no_reader: Callable[[], None], tmp_path: Path) -> None:
@@ -225,7 +227,7 @@ def test_what_ottr_wrote_itself_does_not_cost_the_cache(
     hosts("inventory")
     record_and_close(read, cache, "a", "b")
     with monkeypatch.context() as patched:
-        patched.setattr(child, "PROGRAM", Path("/nonexistent"))
+        patched.setattr(headstart, "PROGRAM", Path("/nonexistent"))
         kept = hosts("inventory")
     assert kept["a"].variables["certificate_serial"] == kept["b"].variables["certificate_serial"] == "0a"
     assert kept == {host.name: host for host in read("inventory").hosts()}

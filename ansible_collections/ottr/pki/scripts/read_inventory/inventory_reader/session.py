@@ -19,6 +19,7 @@ class Session:
     def __init__(self):
         self.reader = None
         self.warnings = []
+        self.started = time.time_ns()  # before Ansible reads its settings
 
     def answer(self, request):
         """One request in, one answer out; nothing is raised."""
@@ -38,9 +39,8 @@ class Session:
     def act(self, request):
         operation = request["operation"]
         if operation == "open":
-            started = time.time_ns()
             self.reader = Reader(request, self.warnings)
-            return {"started_ns": started, **self.reader.describe()}
+            return {"started_ns": self.started, **self.reader.describe()}
         if operation == "variables":
             return self.reader.read(request)
         if operation == "files":
