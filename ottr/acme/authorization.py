@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from typing import Any
 
 import josepy
 from acme import challenges
+from josepy import b64
 
 from ottr.acme import OrderLog
 from ottr.acme.network import parse_json
@@ -71,7 +73,8 @@ def _prepare(session: Session, url: str, publisher: Publisher) -> _Proof | None:
     if jobj.get("status") not in _UNSETTLED:
         raise _failed(session, identifier, jobj)
     challenge = _find_dns01(jobj, identifier)
-    value = _decode_dns01(challenge, identifier).validation(session.signer.key)
+    authorized = f"{_decode_dns01(challenge, identifier).encode('token')}.{session.signer.thumbprint}"  # section 8.1
+    value = b64.b64encode(hashlib.sha256(authorized.encode()).digest()).decode()  # section 8.4
     return _Proof(
         identifier=identifier,
         authorization_url=url,

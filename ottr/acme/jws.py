@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from josepy import b64, jwa, jwk
@@ -21,6 +21,12 @@ class Signer:
 
     key: jwk.JWKEC
     account_url: str = ""
+    thumbprint: str = field(init=False)
+    """Of the key (RFC 7638), in base64url."""
+
+    def __post_init__(self) -> None:
+        """Every challenge asks for the thumbprint, and it costs as much as a signature."""
+        object.__setattr__(self, "thumbprint", b64.b64encode(self.key.thumbprint()).decode())
 
     @property
     def public_jwk(self) -> dict[str, Any]:

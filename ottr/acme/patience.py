@@ -50,6 +50,8 @@ class Patience:
 def parse_retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Read Retry-After as seconds from ``now``, given as seconds or as a date; None when absent or unreadable."""
     text = headers.get("Retry-After", "").strip()
+    if not text:
+        return None
     if text.isdecimal():
         return float(text)
     try:

@@ -157,6 +157,8 @@ def _parse_port(text: str, name: str) -> int:
 
 def _parse_arguments(arguments: str) -> dict[str, list[str]]:
     """Take ssh's command line apart: option in lower case to its values, files of ``-F`` under ``-F``."""
+    if not arguments.strip():
+        return {}
     try:
         words = shlex.split(arguments)
     except ValueError as error:

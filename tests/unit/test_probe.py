@@ -287,8 +287,9 @@ def test_waits_grow_to_a_second_and_end_with_the_time(intermediate, trust, tmp_p
     monkeypatch.setattr("ottr.probe.time.monotonic", lambda: sum(waited))
     with serving(former, tmp_path) as port, pytest.raises(VerificationError):
         Probe(trust, wait=waited.append).verify([at(port)], issued, 5)
-    assert waited == sorted(waited)
-    assert waited[0] < 0.1
+    assert waited[0] < 0.15
+    assert waited[1:] == sorted(waited[1:])
+    assert waited[1] < 0.1
     assert waited[-1] == 1.0
     assert 5 <= sum(waited) < 6.1
 
