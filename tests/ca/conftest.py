@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -24,6 +25,20 @@ SETTINGS = """\
 organization: Example
 base_url: http://pki.example.test
 """
+
+
+def choose_cheap(kdf: Kdf) -> Derivation:
+    """As ``choose_derivation``, at costs of next to nothing."""
+    salt = secrets.token_bytes(16)
+    return Derivation(kdf, salt, 16, 8, 1) if kdf is Kdf.SCRYPT else Derivation(kdf, salt, 32, 1, 4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheap_derivations() -> Iterator[None]:
+    """Passphrases are no slow part of any test, but for those of the envelope."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ottr.ca.envelope.choose_derivation", choose_cheap)
+        yield
 
 
 class MovableClock:

@@ -27,6 +27,11 @@ from ottr.errors import AuthorityError, KeyUnavailable
 RIGHT, WRONG = Passphrase(b"right"), Passphrase(b"wrong")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cheap_derivations() -> None:
+    """What a derivation costs is part of what these tests state."""
+
+
 @given(st.binary(max_size=200))
 def test_a_secret_comes_back(secret: bytes) -> None:
     assert unseal(seal(secret, "root-1", RIGHT), "root-1", RIGHT) == secret

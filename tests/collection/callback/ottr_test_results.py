@@ -6,6 +6,7 @@ Processes that the play starts have the coverage settings of OTTR_TEST_COVERAGE;
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -27,6 +28,7 @@ class CallbackModule(CallbackBase):
 
     def __init__(self):
         super().__init__()
+        gc.freeze()  # or the process of each task would look through all of Ansible when it ends
         if "OTTR_TEST_COVERAGE" in os.environ:  # of what the play starts from now on
             os.environ["COVERAGE_PROCESS_CONFIG"] = os.environ.pop("OTTR_TEST_COVERAGE")
 
