@@ -133,10 +133,7 @@ class Authority:
         certificate: verifiers that have the new root stop there, those that have only the old one go on.
         """
         with self.database.read() as connection:
-            path = issuers.find_chain(issuers.list_issuers(connection), issuer_id)
-            usual = tuple(one.certificate for one in path if one.parent_id != one.id)
-            crosses = issuers.list_cross_certificates(connection, path[-1].id)
-        return (*((*usual, cross) for cross in crosses), usual)
+            return issuers.list_chains(connection, issuer_id)
 
     def trust_bundle(self) -> tuple[x509.Certificate, ...]:
         """Roots to trust: of every generation that is not retired, revoked or over, the newest first."""

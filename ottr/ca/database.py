@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,6 +15,7 @@ from sqlalchemy import event
 
 from ottr.ca import schema
 from ottr.ca.commits import CommitCounter, find_hint
+from ottr.ca.writer import Manner, Told, Version, Writer
 from ottr.errors import StoreError
 
 BUSY_TIMEOUT_S = 10.0
@@ -23,20 +23,24 @@ BUSY_TIMEOUT_S = 10.0
 _LOCK = 0x6F74_6361  # "otca" as an advisory lock's number in PostgreSQL
 
 
+_MANNERS = {(durable, wait): Manner(durable, wait) for durable in (True, False) for wait in (True, False)}
+
+
 class Database:
     """Transactions over the CA's tables; every failure of the database is a StoreError.
 
     One object for a process and all its threads. What is read to decide on a write is read in the same ``write``.
+    Of SQLite one connection does all the writing: so it knows whether anybody else has written, see ``read_version``.
     """
 
     def __init__(self, url: str, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self._url = _parse_url(url)
         self._sqlite = self._url.get_backend_name() == "sqlite"
         self._idle: deque[sa.Connection] = deque()
-        self._writing = threading.Lock() if self._sqlite else None
         self._errors: tuple[type[BaseException], ...] = (sa.exc.SQLAlchemyError,)
         with self._translated():
             self._engine = self._create_engine(busy_timeout_s)
+        self._writer = Writer(self._engine.connect, self._open_counter, busy_timeout_s) if self._sqlite else None
         self._errors = (sa.exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)  # see ``statements``
         try:
             self.ensure("core", schema.VERSION, schema.metadata)
@@ -44,17 +48,35 @@ class Database:
             self.close()
             raise
 
-    def write(self, *, durable: bool = True) -> AbstractContextManager[sa.Connection]:
+    def write(
+        self, *, durable: bool = True, wait: bool = True, told: Told | None = None
+    ) -> AbstractContextManager[sa.Connection]:
         """A transaction that is committed when the block ends well.
 
         Durably, that is to the disk, unless what it says may be lost when the machine itself dies, not only the
-        process (SQLite alone makes a difference).
+        process (SQLite alone makes a difference). Without ``wait`` it raises Busy where another one writes to the
+        file. ``told`` is called when it is committed there, before anybody can ask for the version: it is for who keeps
+        rows in memory, and knows how they are now.
         """
-        return _Transaction(self, f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        if self._writer is None:
+            return _Transaction(self, writes=True)
+        return _Writing(self, self._writer, _MANNERS[durable, wait], told)
 
     def read(self) -> AbstractContextManager[sa.Connection]:
         """A transaction that only reads, all of it from one state of the database."""
-        return _Transaction(self, "")
+        return _Transaction(self, writes=False)
+
+    def read_version(self) -> Version | None:
+        """SQLite: another one as soon as anything was committed; None where that cannot be said at once.
+
+        Takes some microseconds. Raises StoreError.
+        """
+        if self._writer is None:
+            return None
+        try:
+            return self._writer.read_version()
+        except self._errors as error:
+            raise self._translate(error) from error
 
     def ensure(self, name: str, version: int, metadata: sa.MetaData) -> None:
         """Make the tables of one part of the CA, once. Raises StoreError when there are some of another version."""
@@ -70,8 +92,9 @@ class Database:
 
     def open_commit_counter(self) -> CommitCounter | None:
         """SQLite: a connection that only counts commits. None elsewhere: asking costs as much as any query there."""
-        if not self._sqlite:
-            return None
+        return self._open_counter() if self._sqlite else None
+
+    def _open_counter(self) -> CommitCounter:
         with self._translated():
             lent = self._engine.raw_connection()
             connection = lent.driver_connection
@@ -80,6 +103,8 @@ class Database:
 
     def close(self) -> None:
         """Give back the connections."""
+        if self._writer is not None:
+            self._writer.close()
         while self._idle:
             self._idle.pop().close()
         self._engine.dispose()
@@ -94,15 +119,11 @@ class Database:
         """Where the database is, without its password."""
         return self._url.set(query={}).render_as_string(hide_password=True)
 
-    def _begin(self, pragma: str) -> sa.Connection:
-        """Begin to read; with a pragma, to write."""
+    def _begin(self) -> sa.Connection:
         connection = self._take()
         if self._sqlite:
             try:
-                driver = _driver(connection)
-                if pragma:
-                    driver.execute(pragma)
-                driver.execute("BEGIN IMMEDIATE" if pragma else "BEGIN")
+                _driver(connection).execute("BEGIN")
             except BaseException:
                 connection.close()
                 raise
@@ -163,42 +184,57 @@ class Database:
 class _Transaction:
     """One ``with`` block. (Generators as context managers would cost several times what is asked in them.)"""
 
-    __slots__ = ("_connection", "_database", "_lock", "_pragma")
+    __slots__ = ("_connection", "_database", "_writes")
     _connection: sa.Connection
 
-    def __init__(self, database: Database, pragma: str) -> None:
+    def __init__(self, database: Database, *, writes: bool) -> None:
         self._database = database
-        self._pragma = pragma
-        self._lock = database._writing if pragma else None
+        self._writes = writes
 
     def __enter__(self) -> sa.Connection:
-        if self._lock is not None:
-            self._lock.acquire()
         try:
-            self._connection = self._database._begin(self._pragma)
-        except BaseException:
-            self._release()
-            with self._database._translated():
-                raise
+            self._connection = self._database._begin()
+        except self._database._errors as error:
+            raise self._database._translate(error) from error
         return self._connection
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._database._finish(self._connection, well=error is None, writes=bool(self._pragma))
-        except BaseException:
-            self._release()
-            with self._database._translated():
-                raise
-        self._release()
+            self._database._finish(self._connection, well=error is None, writes=self._writes)
+        except self._database._errors as failed:
+            raise self._database._translate(failed) from failed
         if isinstance(error, self._database._errors):
             raise self._database._translate(error) from error
 
-    def _release(self) -> None:
-        """Let the next one write."""
-        if self._lock is not None:
-            self._lock.release()
+
+class _Writing:
+    """One ``with`` block that writes to an SQLite file."""
+
+    __slots__ = ("_database", "_manner", "_told", "_writer")
+
+    def __init__(self, database: Database, writer: Writer, manner: Manner, told: Told | None) -> None:
+        self._database = database
+        self._writer = writer
+        self._manner = manner
+        self._told = told
+
+    def __enter__(self) -> sa.Connection:
+        try:
+            return self._writer.begin(self._manner)
+        except self._database._errors as error:
+            raise self._database._translate(error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._writer.end(well=error is None, told=self._told)
+        except self._database._errors as failed:
+            raise self._database._translate(failed) from failed
+        if isinstance(error, self._database._errors):
+            raise self._database._translate(error) from error
 
 
 def _find_version(connection: sa.Connection, name: str) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from asyncio.events import TimerHandle
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from ottr.ca.acme.exchange import MOST_BYTES, Later, Message, Reply
 from ottr.ca.acme.server import AcmeServer
+from ottr.ca.acme.validation.glance import find_loop
 from ottr.ca.connections import PatientProtocol
 
 _LOG = logging.getLogger(__name__)
@@ -124,34 +125,44 @@ class AcmeProtocol(PatientProtocol):
             return
         message = build_message(cycle.scope, self.prefix, bytes(cycle.body))
         if self.acme.is_quick(message):
-            begun = _attempt(message, lambda: self.acme.begin(message))
-            if isinstance(begun, Later):
-                self._put_off(message, cycle, begun)
-            else:
-                self._answer(_write(begun, cycle))
-        elif len(self.working) >= _MOST_WORKING:
+            self._take(message, cycle, _attempt(message, lambda: self.acme.begin(message)))
+        else:
+            self._submit(message, cycle, lambda: self.acme.handle(message))
+
+    def _take(self, message: Message, cycle: RequestResponseCycle, begun: Reply | Later) -> None:
+        if isinstance(begun, Reply):
+            self._answer(_write(begun, cycle))
+        elif begun.work is None:
+            self._submit(message, cycle, lambda: self.acme.end(message, begun))
+        else:
+            self._put_off(message, cycle, begun, begun.work)
+
+    def _submit(self, message: Message, cycle: RequestResponseCycle, answer: Callable[[], Reply]) -> None:
+        if len(self.working) >= _MOST_WORKING:
             self._answer(_write(Reply(503, headers={"Connection": "close", "Retry-After": _RETRY_AFTER_S}), cycle))
         else:
             self.working.add(self)
-            self.pool.submit(self._work, message, cycle, lambda: self.acme.handle(message))
+            self.pool.submit(self._work, message, cycle, answer)
 
-    def _put_off(self, message: Message, cycle: RequestResponseCycle, later: Later) -> None:
+    def _put_off(self, message: Message, cycle: RequestResponseCycle, later: Later, work: Future[None]) -> None:
         def finish() -> None:
             timer.cancel()
-            if self._asked is not cycle or self in self.working:
+            if self._asked is not cycle or self in self.working or self.transport.is_closing():
                 return
-            if later.work.done():
-                self._answer(_write(_attempt(message, lambda: self.acme.end(message, later)), cycle))
+            if work.done():
+                self._take(message, cycle, _attempt(message, lambda: self.acme.resume(message, later)))
             else:  # that it takes long is written down
-                self.working.add(self)
-                self.pool.submit(self._work, message, cycle, lambda: self.acme.end(message, later))
+                self._submit(message, cycle, lambda: self.acme.end(message, later))
 
         def tell(_: object) -> None:
+            if find_loop() is self.loop:
+                finish()
+                return
             with suppress(RuntimeError):  # the server has stopped meanwhile
                 self.loop.call_soon_threadsafe(finish)
 
         timer = self.loop.call_later(later.most_s, finish)
-        later.work.add_done_callback(tell)
+        work.add_done_callback(tell)
 
     def _work(self, message: Message, cycle: RequestResponseCycle, answer: Callable[[], Reply]) -> None:
         """In a thread of the pool. What nobody waits for any more is not begun."""

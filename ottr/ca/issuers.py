@@ -100,6 +100,14 @@ def list_cross_certificates(connection: sa.Connection, issuer_id: str) -> tuple[
     return tuple(parse_der(der) for (der,) in _CROSSED.fetch(connection, {"one_id": issuer_id}))
 
 
+def list_chains(connection: sa.Connection, issuer_id: str) -> tuple[tuple[x509.Certificate, ...], ...]:
+    """Chains to send with a certificate of an issuer, see ``Authority.chains``."""
+    path = find_chain(list_issuers(connection), issuer_id)
+    usual = tuple(one.certificate for one in path if one.parent_id != one.id)
+    crosses = list_cross_certificates(connection, path[-1].id)
+    return (*((*usual, cross) for cross in crosses), usual)
+
+
 def share_issuer(connection: sa.Connection, issuer_id: str) -> None:
     """Keep an issuer from being compromised until this transaction ends; others may share it.
 

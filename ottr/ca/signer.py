@@ -23,6 +23,7 @@ from ottr.ca.keys import (
     digest_for,
     encode_private_key,
     generate_key,
+    is_rsa,
     judge_key,
     parse_private_key,
 )
@@ -77,6 +78,9 @@ class Keyring(Protocol):
     def add(self, key_id: str, key: PrivateKey) -> Signer:
         """Take a key in, as ``create`` does with a new one."""
 
+    def is_quick(self, key_id: str) -> bool:
+        """Whether it is at hand and signs within a millisecond."""
+
     def close(self) -> None:
         """Let go of keys and tokens."""
 
@@ -111,6 +115,12 @@ class FileKeyring:
                 raw = envelope.unseal(folder.read_key_file(file), key_id, self._passphrase)
                 self._loaded[key_id] = build_signer(parse_private_key(raw, None, str(file)))
             return self._loaded[key_id]
+
+    def is_quick(self, key_id: str) -> bool:
+        """Once it was loaded, unless it is of RSA."""
+        with self._lock:
+            found = self._loaded.get(key_id)
+        return found is not None and not is_rsa(found.algorithm)
 
     def rewrap(self, new: Passphrase) -> tuple[str, ...]:
         """Seal every key for another passphrase; return their ids. An interrupted run can be run again."""

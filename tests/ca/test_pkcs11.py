@@ -66,6 +66,7 @@ def test_keys_are_made_in_the_token_and_sign_there(keyring: TokenKeyring, algori
     assert signer.algorithm is algorithm
     verify_signature(signer.public_key, signer.sign(b"data"), b"data", signer.digest)
     assert keyring.load(f"key-{algorithm.value}") is signer
+    assert not keyring.is_quick(f"key-{algorithm.value}"), "who must not wait does not sign with it"
 
 
 @pytest.fixture(scope="module", params=[KeyAlgorithm.EC256, KeyAlgorithm.RSA2048], ids=lambda kind: kind.value)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
@@ -103,12 +103,12 @@ class Accounts:
                 raise malformed("the account has another key by now")
         return _answer(ask, replace(account, jwk=jwk.text, thumbprint=jwk.thumbprint))
 
-    def find_rules(self, connection: sa.Connection, account: Account) -> NameRules:
+    def find_rules(self, connect: Callable[[], sa.Connection], account: Account) -> NameRules:
         """Names an account may have: those of its binding, else the usual ones."""
         if not account.eab_kid:
             return self._settings.rules
         query = sa.select(binding_key.c.rules).where(binding_key.c.kid == account.eab_kid)
-        found = connection.execute(query).scalar()
+        found = connect().execute(query).scalar()
         return NameRules() if found is None else read_rules(found)
 
     def _check_terms(self, fields: Mapping[str, Any]) -> None:

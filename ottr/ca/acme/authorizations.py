@@ -3,28 +3,28 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
+from concurrent.futures import Future
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from ottr.ca.acme.accounts import check_rate
+from ottr.ca.acme.disk import Disk
 from ottr.ca.acme.exchange import Ask, Later, Reply
+from ottr.ca.acme.looks import Looks
+from ottr.ca.acme.memory import Memory
 from ottr.ca.acme.problems import Problem, malformed, missing, unauthorized
-from ottr.ca.acme.records import Authorization, Identifier, find_account, find_authorization, write_row
+from ottr.ca.acme.records import Authorization, Identifier, find_authorization, make_id, write_row
 from ottr.ca.acme.schema import authorization as table
 from ottr.ca.acme.settings import AcmeSettings
 from ottr.ca.acme.status import OPEN, read_authorization_status
-from ottr.ca.acme.validation import Look, offer, validate
+from ottr.ca.acme.validation import offer
 from ottr.ca.authority import Authority
-from ottr.ca.statements import Statement, insert
+from ottr.ca.statements import insert
 from ottr.errors import AuthorityError
 
-_LOG = logging.getLogger(__name__)
 _PATIENCE_S = 0.3
 """How long the answer to a challenge waits for the look, which mostly takes less: the client then need not poll."""
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -38,25 +38,20 @@ _REUSABLE = table.select().where(
     table.c.expires > sa.bindparam("until"),
 )
 _INSERT = insert(table)
-_JUDGE = Statement(
-    table.update().where(_BY_ID, (table.c.status == "pending") | (table.c.status == "processing")),
-    ("status", "challenges", "expires", "failed_at"),
-)
 
 
 class Authorizations:
     """The authorization and challenge endpoints. ``close`` ends the looks."""
 
-    def __init__(self, authority: Authority, settings: AcmeSettings) -> None:
+    def __init__(self, authority: Authority, settings: AcmeSettings, memory: Memory, disk: Disk) -> None:
         self._authority = authority
+        self._memory = memory
         self._settings = settings
-        self._looks = ThreadPoolExecutor(settings.validation.workers, "acme-validation")
-        self._running: dict[str, Future[None]] = {}
-        self._lock = threading.Lock()
+        self._looks = Looks(authority, settings, memory, disk)
 
     def close(self) -> None:
         """Begin no more looks, and wait for those that run."""
-        self._looks.shutdown(wait=True, cancel_futures=True)
+        self._looks.close()
 
     def resume(self) -> None:
         """Look again where a process died while it looked."""
@@ -65,7 +60,7 @@ class Authorizations:
         for found in rows:
             for kind, challenge in found.challenges.items():
                 if challenge["status"] == "processing":
-                    self._start(found, kind)
+                    self._looks.start(found, kind)
 
     def read(self, ask: Ask, authorization_id: str) -> Reply:
         """Read, or deactivate (section 7.5.2)."""
@@ -85,26 +80,29 @@ class Authorizations:
             if found.expires <= self._authority.clock():
                 raise malformed("the authorization has expired")
             self._limit(found)
-            work = self._start(found, kind)
+            work = self._looks.start(found, kind, "" if ask.waits else ask.owner.thumbprint)
             return Later(work, lambda: _answer_challenge(ask, self._see(found, kind, work), kind), _PATIENCE_S)
         return _answer_challenge(ask, found, kind)
 
-    def find_reusable(self, connection: sa.Connection, account_id: str, name: Identifier) -> str:
-        """A valid authorization that counts for a new order; empty: none."""
+    def find_or_insert(self, connection: sa.Connection, account_id: str, name: Identifier) -> Authorization:
+        """For a new order: a valid one that counts for it, or a new one."""
+        found = self._find_reusable(connection, account_id, name)
+        return self._insert(connection, account_id, name) if found is None else found
+
+    def _find_reusable(self, connection: sa.Connection, account_id: str, name: Identifier) -> Authorization | None:
         if not self._settings.reuse_authorizations:
-            return ""
+            return None
         base, wildcard = _split(name)
         values = {"account": account_id, "name_kind": name.kind, "name": base, "wild": wildcard}
         until = self._authority.clock() + timedelta(seconds=self._settings.order_lifetime_s)
         row = connection.execute(_REUSABLE, {**values, "until": until}).first()
-        return "" if row is None else str(row.id)
+        return None if row is None else Authorization(*row)
 
-    def insert(self, connection: sa.Connection, authorization_id: str, account_id: str, name: Identifier) -> None:
-        """Make one for a new order."""
+    def _insert(self, connection: sa.Connection, account_id: str, name: Identifier) -> Authorization:
         base, wildcard = _split(name)
         kinds = offer(name.kind, wildcard=wildcard, settings=self._settings.validation)
         row = Authorization(
-            id=authorization_id,
+            id=make_id(),
             account_id=account_id,
             kind=name.kind,
             value=base,
@@ -112,14 +110,15 @@ class Authorizations:
             status="pending",
             token=secrets.token_urlsafe(32),
             challenges={kind: {"status": "pending"} for kind in kinds},
-            expires=self._authority.clock() + timedelta(seconds=self._settings.order_lifetime_s),
+            expires=self._read_clock() + timedelta(seconds=self._settings.order_lifetime_s),
             failed_at=None,
         )
         _INSERT.change(connection, write_row(row))
+        return row
 
     def _get(self, ask: Ask, authorization_id: str) -> Authorization:
-        with self._authority.database.read() as connection:
-            found = find_authorization(connection, authorization_id)
+        with ask.rows as rows:
+            found = rows.find_authorization(authorization_id)
         if found is None:
             raise missing("authorization")
         if found.account_id != ask.owner.id:
@@ -141,57 +140,8 @@ class Authorizations:
             return self._change(found, ("pending",), status="processing", challenges=challenges)
         if isinstance(error := work.exception(), AuthorityError):
             raise Problem("serverInternal", "the look at the challenge died; ask again") from error
-        with self._authority.database.read() as connection:
-            return find_authorization(connection, found.id) or found
-
-    def _start(self, found: Authorization, kind: str) -> Future[None]:
-        """One look at a time for an authorization in this process."""
-        with self._lock:
-            if found.id not in self._running:
-                self._running[found.id] = self._looks.submit(self._work, found, kind)
-            return self._running[found.id]
-
-    def _work(self, found: Authorization, kind: str) -> None:
-        try:
-            self._record(found, kind, self._validate(found, kind))
-        except AuthorityError as error:
-            _LOG.error("the look at %s of %s cannot be recorded: %s", kind, found.value, error)
-            raise
-        finally:
-            with self._lock:
-                self._running.pop(found.id, None)
-
-    def _validate(self, found: Authorization, kind: str) -> Problem | None:
-        with self._authority.database.read() as connection:
-            account = find_account(connection, found.account_id)
-        if account is None or account.status != "valid":
-            return unauthorized("the account is not valid any more")
-        try:
-            validate(kind, Look(found.identifier, found.token, account.thumbprint), self._settings.validation)
-        except Problem as problem:
-            problem.identifier = found.identifier.document
-            return problem
-        except Exception:
-            _LOG.exception("the look at %s of %s died", kind, found.value)
-            return Problem("serverInternal", "the look at the challenge died")
-        return None
-
-    def _record(self, found: Authorization, kind: str, problem: Problem | None) -> None:
-        """The one challenge decides; the others go away with it (section 7.1.6)."""
-        now, expires = self._authority.clock(), found.expires
-        if problem is None:
-            challenge: dict[str, Any] = {"status": "valid", "validated": now.strftime(_TIME)}
-            expires = now + timedelta(seconds=self._settings.authorization_lifetime_s)
-        else:
-            challenge = {"status": "invalid", "error": problem.document}
-        values = {
-            "status": challenge["status"],
-            "challenges": {kind: challenge},
-            "expires": expires,
-            "failed_at": None if problem is None else now,
-        }
-        with self._authority.database.write(durable=False) as connection:
-            _JUDGE.change(connection, {**values, "key": found.id})
+        with self._memory.look() as rows:
+            return rows.find_authorization(found.id) or found
 
     def _change(self, found: Authorization, from_status: tuple[str, ...], **values: Any) -> Authorization:
         """Change it unless it has become something else meanwhile; return what it is now."""
@@ -200,6 +150,10 @@ class Authorizations:
                 table.update().where(_BY_ID, table.c.status.in_(from_status)).values(**values), {"key": found.id}
             )
             return find_authorization(connection, found.id) or found
+
+    def _read_clock(self) -> datetime:
+        """As times are stored."""
+        return self._authority.clock().replace(microsecond=0)
 
     def _answer(self, ask: Ask, found: Authorization) -> Reply:
         document: dict[str, Any] = {

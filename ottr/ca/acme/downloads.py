@@ -18,15 +18,12 @@ from ottr.ca.acme.exchange import Ask, Reply
 from ottr.ca.acme.problems import Problem, malformed, missing, unauthorized
 from ottr.ca.acme.records import Account, Authorization
 from ottr.ca.acme.schema import authorization
-from ottr.ca.acme.schema import order as orders
 from ottr.ca.acme.status import read_authorization_status
 from ottr.ca.authority import Authority
 from ottr.ca.certificates import find_by_serial
 from ottr.ca.jose import JoseError
 from ottr.ca.keys import hash_public_key
 from ottr.ca.model import Certificate, Reason
-from ottr.ca.schema import certificate as certificates
-from ottr.ca.statements import Statement
 from ottr.errors import StatusConflict
 
 _REASONS = frozenset(
@@ -41,13 +38,6 @@ _REASONS = frozenset(
 )
 """What a subscriber can know; the others are the CA's to say."""
 
-_FIND = Statement(
-    sa.select(orders.c.account_id, certificates.c.der)
-    .join(certificates, sa.true())
-    .where(certificates.c.serial == sa.bindparam("one_serial"), certificates.c.issuer_id == sa.bindparam("one_issuer"))
-    .where(orders.c.certificate == sa.bindparam("place"), orders.c.certificate != "")  # as its index says
-)
-
 
 class Downloads:
     """The certificate and revokeCert endpoints."""
@@ -59,14 +49,13 @@ class Downloads:
         """The PEM chain of a certificate; ``chain`` is the number of an alternate."""
         ask.read_only()
         place = f"{issuer_id}/{serial}"
-        with self._authority.database.read() as connection:
-            found = _FIND.fetch_one(connection, {"place": place, "one_serial": serial, "one_issuer": issuer_id})
-        if found is None:
-            raise missing("certificate")
-        account_id, der = found
-        if account_id != ask.owner.id:
+        with ask.rows as rows:
+            found = rows.find_issued(place)
+            if found is None:
+                raise missing("certificate")
+            chains = rows.find_chains(issuer_id)
+        if found.account_id != ask.owner.id:
             raise unauthorized("this certificate is another account's")
-        chains = self._authority.chains(issuer_id)
         if not re.fullmatch(r"[0-9]{1,3}", chain) or int(chain) >= len(chains):
             raise missing("chain")
         links = tuple(
@@ -74,7 +63,7 @@ class Downloads:
             for number in range(len(chains))
             if number != int(chain)
         )
-        body = ssl.DER_cert_to_PEM_cert(der).encode() + b"".join(map(_write_pem, chains[int(chain)]))
+        body = ssl.DER_cert_to_PEM_cert(found.der).encode() + b"".join(map(_write_pem, chains[int(chain)]))
         return Reply(links=links, body=body, content_type="application/pem-certificate-chain")
 
     def revoke(self, ask: Ask) -> Reply:

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
 
-import sqlalchemy as sa
-
 from ottr.ca import jose
+from ottr.ca.acme.memory import View
 from ottr.ca.acme.nonces import Nonces
 from ottr.ca.acme.problems import Problem, malformed, unauthorized
-from ottr.ca.acme.records import Account, find_account
+from ottr.ca.acme.records import Account
 from ottr.ca.jose import AlgorithmError, JoseError, Jwk, Jws
 
 JOSE_TYPE = "application/jose+json"
@@ -68,10 +67,13 @@ class Reply:
 class Later:
     """A reply that waits a while for what runs elsewhere, and is made then, however far that has come."""
 
-    work: Future[None]
+    work: Future[None] | None
+    """None: nothing runs; it only cannot be made here, where nobody may wait."""
     finish: Callable[[], Reply]
     """Raises Problem, AuthorityError."""
     most_s: float
+    again: Callable[[], Reply | Later] | None = None
+    """For who may not wait, instead of ``finish``, when the work is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,9 @@ class Ask:
     """The key that signed."""
     account: Account | None
     """None: the request carried its key."""
+    rows: View = field(repr=False)
+    waits: bool = True
+    """Whether answering it may wait for others that write."""
 
     @property
     def owner(self) -> Account:
@@ -109,14 +114,14 @@ class Ask:
         return self.message.base + path
 
 
-def read_ask(message: Message, nonces: Nonces, connection: sa.Connection, *, with_key: bool | None) -> Ask:
+def read_ask(message: Message, nonces: Nonces, rows: View, *, with_key: bool | None, waits: bool = True) -> Ask:
     """Verify a POST. ``with_key``: True: signed with jwk, False: with kid, None: either. Raises Problem."""
     if message.content_type.split(";")[0].strip().lower() != JOSE_TYPE:
         raise malformed(f"requests have the type {JOSE_TYPE}", 415)
     try:
         jws = jose.parse_jws(jose.parse_json(message.body, "the request"))
         nonce = _check_header(jws.header, message, nonces)
-        jwk, account = _find_key(jws.header, message, connection, with_key)
+        jwk, account = _find_key(jws.header, message, rows, with_key)
         jws.verify(jwk)
         payload = jose.parse_json(jws.payload, "the payload") if jws.payload else None
     except AlgorithmError as error:
@@ -127,7 +132,7 @@ def read_ask(message: Message, nonces: Nonces, connection: sa.Connection, *, wit
         raise unauthorized(f"the account is {account.status}")
     if not nonces.use(nonce):
         raise _bad_nonce()
-    return Ask(message, jws, payload, jwk, account)
+    return Ask(message, jws, payload, jwk, account, rows, waits)
 
 
 def _check_header(header: Mapping[str, Any], message: Message, nonces: Nonces) -> bytes:
@@ -149,7 +154,7 @@ def _check_header(header: Mapping[str, Any], message: Message, nonces: Nonces) -
 
 
 def _find_key(
-    header: Mapping[str, Any], message: Message, connection: sa.Connection, with_key: bool | None
+    header: Mapping[str, Any], message: Message, rows: View, with_key: bool | None
 ) -> tuple[Jwk, Account | None]:
     if "jwk" in header:
         if with_key is False:
@@ -160,7 +165,7 @@ def _find_key(
     prefix, kid = f"{message.base}/acct/", header["kid"]
     account = None
     if isinstance(kid, str) and kid.startswith(prefix):
-        account = find_account(connection, kid.removeprefix(prefix))
+        account = rows.find_account(kid.removeprefix(prefix))
     if account is None:
         raise Problem("accountDoesNotExist", "there is no account with this kid")
     return _read_jwk(account.jwk), account

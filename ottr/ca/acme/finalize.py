@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
+from typing import cast
 
 import sqlalchemy as sa
 
 from ottr.ca import jose
 from ottr.ca.acme.accounts import Accounts
+from ottr.ca.acme.disk import Disk
 from ottr.ca.acme.exchange import Ask
+from ottr.ca.acme.memory import Memory, View
 from ottr.ca.acme.orders import build_names, get_order
 from ottr.ca.acme.problems import Problem, malformed
-from ottr.ca.acme.records import Authorization, Order, find_account_of_key, list_authorizations
+from ottr.ca.acme.records import Authorization, Issued, Order, find_account_of_key, list_authorizations
 from ottr.ca.acme.schema import order as table
 from ottr.ca.acme.settings import AcmeSettings
 from ottr.ca.acme.status import read_order_status
@@ -22,8 +27,11 @@ from ottr.ca.acme.validation.caa import Claim, check
 from ottr.ca.authority import Authority
 from ottr.ca.csr import Request, parse_csr
 from ottr.ca.issuance import Prepared, Terms, select_names
+from ottr.ca.issuers import find_active
 from ottr.ca.jose import JoseError, build_jwk
+from ottr.ca.model import Role
 from ottr.ca.statements import Statement
+from ottr.ca.writer import Busy
 from ottr.errors import NameRefused, RequestRefused, UnknownCertificate
 
 _ONE = table.update().where(table.c.id == sa.bindparam("key"))
@@ -34,46 +42,91 @@ _NOTE = Statement(_ONE, ["certificate"])
 class Finalizing:
     """The finalize endpoint."""
 
-    def __init__(self, authority: Authority, settings: AcmeSettings, accounts: Accounts) -> None:
+    def __init__(
+        self, authority: Authority, settings: AcmeSettings, memory: Memory, accounts: Accounts, disk: Disk
+    ) -> None:
         self._authority = authority
+        self._memory = memory
         self._settings = settings
         self._accounts = accounts
+        self._disk = disk
+        self._at_once = False
+        """Whether the last issuer signed without being waited for; the first time nobody knows."""
 
     def finalize(self, ask: Ask, order_id: str) -> Order:
         """Issue; of two at once one gets ``orderNotReady``. Returns the order as it is then. Raises Problem."""
-        request = _read_request(ask)
-        with self._authority.database.read() as connection:
-            order, proofs = self._get_ready(connection, ask, order_id)
-            self._check_request(connection, ask, order, request)
-            terms = self._write_terms(connection, ask, order)
-        self._check_caa(ask, proofs)
-        prepared = self._prepare(request, terms)
+        order, request, terms = self._read(ask, order_id)
+        done = list[Order | Issued]()
+        with self._authority.database.write(told=self._memory.tell(done)) as connection:
+            done += self._issue(connection, ask, order, request, terms)
+        return cast("Order", done[0])
+
+    def begin(self, ask: Ask, order_id: str) -> tuple[Order, Future[None]]:
+        """The same for who must not wait: the order as it is when the work is done, which waits for the disk.
+
+        Raises Problem, and Busy also when this takes longer than that: with CAA, tokens, RSA.
+        """
+        if not self._at_once or self._disk.find_commit() is not None:
+            raise Busy
+        order, request, terms = self._read(ask, order_id)
+        done = list[Order | Issued]()
+        with ExitStack() as stack:
+            connection = stack.enter_context(self._authority.database.write(wait=False, told=self._memory.tell(done)))
+            if not self._signs_at_once(connection):
+                raise Busy
+            done += self._issue(connection, ask, order, request, terms)
+            begun = stack.pop_all()
         try:
-            with self._authority.database.write() as connection:
-                return self._sign(connection, ask, order, prepared)
+            return cast("Order", done[0]), self._disk.commit(begun.close)
+        except BaseException:
+            with begun:  # nobody else would end it, and nobody else could write
+                raise
+
+    def _read(self, ask: Ask, order_id: str) -> tuple[Order, Request, Terms]:
+        request = _read_request(ask)
+        with ask.rows as rows:
+            order, proofs = self._get_ready(rows, ask, order_id)
+            self._check_names(order, request)
+            terms = self._write_terms(rows, ask, order)
+        self._check_caa(ask, proofs)
+        return order, request, terms
+
+    def _issue(
+        self, connection: sa.Connection, ask: Ask, order: Order, request: Request, terms: Terms
+    ) -> tuple[Order, Issued]:
+        prepared = self._prepare(connection, ask, request, terms)
+        try:
+            signed = self._sign(connection, ask, order, prepared)
         except BaseException:
             self._authority.issuance.discard(prepared)
             raise
+        self._at_once = not self._settings.validation.caa and self._authority.keyring.is_quick(prepared.issuer.key_id)
+        return signed
 
-    def _get_ready(self, connection: sa.Connection, ask: Ask, order_id: str) -> tuple[Order, tuple[Authorization, ...]]:
-        order = get_order(connection, ask.owner, order_id)
-        proofs = list_authorizations(connection, order.authorizations)
+    def _signs_at_once(self, connection: sa.Connection) -> bool:
+        """After a rollover it is another issuer, whose key may be yet to be opened."""
+        try:
+            issuer = find_active(connection, Role.INTERMEDIATE, self._authority.clock())
+        except UnknownCertificate:
+            return False  # for a thread to say
+        return self._authority.keyring.is_quick(issuer.key_id)
+
+    def _get_ready(self, rows: View, ask: Ask, order_id: str) -> tuple[Order, tuple[Authorization, ...]]:
+        order = get_order(rows, ask.owner, order_id)
+        proofs = rows.list_authorizations(order.authorizations)
         status = read_order_status(order, proofs, self._authority.clock())
         if status != "ready":
             raise Problem("orderNotReady", f"the order is {status}")
         return order, proofs
 
-    def _check_request(self, connection: sa.Connection, ask: Ask, order: Order, request: Request) -> None:
+    def _check_names(self, order: Order, request: Request) -> None:
         names = select_names(request, self._authority.settings.profile(order.profile))
         if names.values != build_names(order.names).values:
             raise _bad("its names are not those of the order")
-        thumbprint = build_jwk(request.public_key).thumbprint
-        if thumbprint == ask.jwk.thumbprint or find_account_of_key(connection, thumbprint) is not None:
-            raise _bad("its key is the key of an account (RFC 8555 section 11.1)")
 
-    def _write_terms(self, connection: sa.Connection, ask: Ask, order: Order) -> Terms:
+    def _write_terms(self, rows: View, ask: Ask, order: Order) -> Terms:
         """The rules are asked again: they may have changed since the order."""
-        rules, lifetime_s = self._accounts.find_rules(connection, ask.owner), None
+        rules, lifetime_s = self._accounts.find_rules(lambda: rows.connection, ask.owner), None
         if order.not_after is not None:
             start = order.not_before or self._authority.clock()
             lifetime_s = (order.not_after - start).total_seconds()
@@ -90,9 +143,12 @@ class Finalizing:
             method = next((kind for kind, one in proof.challenges.items() if one["status"] == "valid"), "")
             check(proof.value, Claim(account_url, method, proof.wildcard), validation)
 
-    def _prepare(self, request: Request, terms: Terms) -> Prepared:
+    def _prepare(self, connection: sa.Connection, ask: Ask, request: Request, terms: Terms) -> Prepared:
+        thumbprint = build_jwk(request.public_key).thumbprint
+        if thumbprint == ask.jwk.thumbprint or find_account_of_key(connection, thumbprint) is not None:
+            raise _bad("its key is the key of an account (RFC 8555 section 11.1)")
         try:
-            return self._authority.prepare(request, terms)
+            return self._authority.issuance.prepare(connection, request, terms, self._authority.clock())
         except NameRefused as error:
             raise Problem("rejectedIdentifier", str(error)) from error
         except RequestRefused as error:
@@ -100,7 +156,7 @@ class Finalizing:
         except UnknownCertificate as error:
             raise Problem("serverInternal", "no issuer of this CA can sign now", 503) from error
 
-    def _sign(self, connection: sa.Connection, ask: Ask, order: Order, prepared: Prepared) -> Order:
+    def _sign(self, connection: sa.Connection, ask: Ask, order: Order, prepared: Prepared) -> tuple[Order, Issued]:
         """Claim first, so that whoever comes second signs nothing; all of it is one transaction."""
         if not _CLAIM.change(connection, {"key": order.id, "status": "valid"}):
             raise Problem("orderNotReady", "the order is being finalized")
@@ -111,7 +167,9 @@ class Finalizing:
             raise _bad(str(error)) from error
         place = f"{row.issuer_id}/{row.serial}"
         _NOTE.change(connection, {"key": order.id, "certificate": place})
-        return replace(order, status="valid", certificate=place)
+        return replace(order, status="valid", certificate=place), Issued(
+            place, order.account_id, cast("bytes", row.der)
+        )
 
 
 def _check_still(connection: sa.Connection, ask: Ask, order: Order, now: datetime) -> None:

@@ -13,15 +13,16 @@ import sqlalchemy as sa
 from ottr.ca.acme.accounts import Accounts, check_rate
 from ottr.ca.acme.authorizations import Authorizations
 from ottr.ca.acme.exchange import Ask, Reply
+from ottr.ca.acme.memory import Memory, View
 from ottr.ca.acme.problems import Problem, malformed, missing, unauthorized
 from ottr.ca.acme.records import (
     Account,
     Authorization,
     Identifier,
     Order,
-    find_order,
     hash_names,
     list_authorizations,
+    list_some,
     make_id,
     write_row,
 )
@@ -45,9 +46,15 @@ class Orders:
     """The order endpoints but finalize."""
 
     def __init__(
-        self, authority: Authority, settings: AcmeSettings, accounts: Accounts, authorized: Authorizations
+        self,
+        authority: Authority,
+        settings: AcmeSettings,
+        memory: Memory,
+        accounts: Accounts,
+        authorized: Authorizations,
     ) -> None:
         self._authority = authority
+        self._memory = memory
         self._settings = settings
         self._accounts = accounts
         self._authorized = authorized
@@ -59,23 +66,26 @@ class Orders:
         profile = self._read_profile(fields)
         not_before, not_after = (_read_time(fields, key) for key in ("notBefore", "notAfter"))
         _check_span(not_before, not_after, self._authority.clock())
-        with self._authority.database.write(durable=False) as connection:
+        made = list[Order | Authorization]()
+        with self._authority.database.write(durable=False, wait=ask.waits, told=self._memory.tell(made)) as connection:
             self._check_names(connection, account, names)
-            found = self._find_open(connection, account, names, profile)
+            found = self._find_open(connection, ask, names, profile)
             if found is not None and not_before is None and not_after is None:
                 return self._answer(ask, found, list_authorizations(connection, found.authorizations), 201)
-            replaces = find_predecessor(connection, account, names, fields.get("replaces"), self._authority.clock())
+            replaces = find_predecessor(connection, ask, names, self._authority.clock())
             if not replaces:
                 self._limit(connection, account, names)
-            order = self._insert(connection, account, names, profile, (not_before, not_after), replaces)
-            return self._answer(ask, order, list_authorizations(connection, order.authorizations), 201)
+            proofs = [self._authorized.find_or_insert(connection, account.id, name) for name in names]
+            order = self._insert(connection, account, names, proofs, profile, (not_before, not_after), replaces)
+            made += [order, *proofs]
+            return self._answer(ask, order, proofs, 201)
 
     def read(self, ask: Ask, order_id: str) -> Reply:
         """Read one."""
         ask.read_only()
-        with self._authority.database.read() as connection:
-            order = get_order(connection, ask.owner, order_id)
-            return self._answer(ask, order, list_authorizations(connection, order.authorizations))
+        with ask.rows as rows:
+            order = get_order(rows, ask.owner, order_id)
+            return self._answer(ask, order, rows.list_authorizations(order.authorizations))
 
     def list(self, ask: Ask, account_id: str, cursor: str) -> Reply:
         """An account's orders, the newest first, without invalid ones, in pages (section 7.1.2.1)."""
@@ -107,7 +117,7 @@ class Orders:
         return profile
 
     def _check_names(self, connection: sa.Connection, account: Account, names: Sequence[Identifier]) -> None:
-        rules = self._accounts.find_rules(connection, account)
+        rules = self._accounts.find_rules(lambda: connection, account)
         refused = set(rules.refuse(build_names(names)))
         problems = [_reject(name, "this account may not have this name") for name in names if name.value in refused]
         if len(problems) == 1:
@@ -116,21 +126,21 @@ class Orders:
             raise Problem("rejectedIdentifier", "this account may not have these names", subproblems=problems)
 
     def _find_open(
-        self, connection: sa.Connection, account: Account, names: Sequence[Identifier], profile: str
+        self, connection: sa.Connection, ask: Ask, names: Sequence[Identifier], profile: str
     ) -> Order | None:
         if not self._settings.reuse_orders:
             return None
         c, now = table.c, self._authority.clock()
         query = table.select().where(
             c.names_hash == hash_names(names),
-            c.account_id == account.id,
+            c.account_id == ask.owner.id,
             c.profile == profile,
             c.status == "pending",
+            c.expires > now,
             c.not_before.is_(None),
             c.not_after.is_(None),
         )
-        for row in connection.execute(query.order_by(c.created_at.desc())):
-            order = Order(*row)
+        for order in list_some(connection, query.order_by(c.created_at.desc()), waits=ask.waits):
             if read_order_status(order, list_authorizations(connection, order.authorizations), now) in (
                 "pending",
                 "ready",
@@ -153,24 +163,19 @@ class Orders:
         connection: sa.Connection,
         account: Account,
         names: Sequence[Identifier],
+        proofs: Sequence[Authorization],
         profile: str,
         span: tuple[datetime | None, datetime | None],
         replaces: str,
     ) -> Order:
-        now, proofs = self._authority.clock(), []
-        for name in names:
-            proof = self._authorized.find_reusable(connection, account.id, name)
-            if not proof:
-                proof = make_id()
-                self._authorized.insert(connection, proof, account.id, name)
-            proofs.append(proof)
+        now = self._authority.clock().replace(microsecond=0)
         order = Order(
             id=make_id(),
             account_id=account.id,
             status="pending",
             identifiers=[[name.kind, name.value] for name in names],
             names_hash=hash_names(names),
-            authorizations=proofs,
+            authorizations=[one.id for one in proofs],
             profile=profile,
             not_before=span[0],
             not_after=span[1],
@@ -207,9 +212,9 @@ class Orders:
         return Reply(status, document, {"Location": url})
 
 
-def get_order(connection: sa.Connection, account: Account, order_id: str) -> Order:
+def get_order(rows: View, account: Account, order_id: str) -> Order:
     """An account's order. Raises Problem."""
-    order = find_order(connection, order_id)
+    order = rows.find_order(order_id)
     if order is None:
         raise missing("order")
     if order.account_id != account.id:

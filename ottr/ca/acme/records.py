@@ -14,13 +14,22 @@ import sqlalchemy as sa
 
 from ottr.ca.acme import schema
 from ottr.ca.names import NameRules
+from ottr.ca.schema import certificate as certificates
 from ottr.ca.statements import Statement
+from ottr.ca.writer import Busy
 
+_MANY = 10
 _KEY: sa.BindParameter[str] = sa.bindparam("key")
 _ACCOUNT = Statement(schema.account.select().where(schema.account.c.id == _KEY))
 _ACCOUNT_OF_KEY = Statement(schema.account.select().where(schema.account.c.thumbprint == _KEY))
 _ORDER = Statement(schema.order.select().where(schema.order.c.id == _KEY))
 _AUTHORIZATION = Statement(schema.authorization.select().where(schema.authorization.c.id == _KEY))
+_ISSUED = Statement(
+    sa.select(schema.order.c.account_id, certificates.c.der)
+    .join(certificates, sa.true())
+    .where(certificates.c.serial == sa.bindparam("one_serial"), certificates.c.issuer_id == sa.bindparam("one_issuer"))
+    .where(schema.order.c.certificate == _KEY, schema.order.c.certificate != "")  # as its index says
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,16 @@ class Authorization:
         return Identifier(self.kind, self.value)
 
 
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """The certificate of an order."""
+
+    id: str
+    """ISSUER/SERIAL."""
+    account_id: str
+    der: bytes
+
+
 def write_row(value: Order | Authorization) -> dict[str, Any]:
     """The columns of a value."""
     return {name: getattr(value, name) for name in value.__slots__}
@@ -135,10 +154,25 @@ def find_order(connection: sa.Connection, order_id: str) -> Order | None:
     return None if row is None else Order(*row)
 
 
+def list_some(connection: sa.Connection, query: sa.Select[Any], *, waits: bool) -> tuple[Order, ...]:
+    """Orders. Raises Busy when there are many to look at for who must not wait."""
+    rows = connection.execute(query if waits else query.limit(_MANY)).all()
+    if not waits and len(rows) == _MANY:
+        raise Busy
+    return tuple(Order(*row) for row in rows)
+
+
 def find_authorization(connection: sa.Connection, authorization_id: str) -> Authorization | None:
     """An authorization by its id."""
     row = _AUTHORIZATION.fetch_one(connection, {"key": authorization_id})
     return None if row is None else Authorization(*row)
+
+
+def find_issued(connection: sa.Connection, place: str) -> Issued | None:
+    """The certificate of an order by its issuer and serial."""
+    issuer_id, _, serial = place.partition("/")
+    row = _ISSUED.fetch_one(connection, {"key": place, "one_serial": serial, "one_issuer": issuer_id})
+    return None if row is None else Issued(place, *row)
 
 
 def list_authorizations(connection: sa.Connection, ids: Sequence[str]) -> tuple[Authorization, ...]:

@@ -6,14 +6,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
 from ottr.ca import jose
-from ottr.ca.acme.exchange import Reply
+from ottr.ca.acme.exchange import Ask, Reply
 from ottr.ca.acme.problems import Problem, malformed, missing
-from ottr.ca.acme.records import Account, Identifier, Order, list_authorizations
+from ottr.ca.acme.records import Identifier, list_authorizations, list_some
 from ottr.ca.acme.schema import order
 from ottr.ca.acme.settings import AcmeSettings
 from ottr.ca.acme.status import read_order_status
@@ -58,19 +57,21 @@ def suggest(found: Certificate, fraction: float) -> tuple[datetime, datetime]:
     return start, start + max(lifetime * _WINDOW, timedelta(seconds=2))
 
 
-def find_predecessor(
-    connection: sa.Connection, account: Account, names: Sequence[Identifier], cert_id: Any, now: datetime
-) -> str:
-    """Check the ``replaces`` of a new order (section 5); empty without. Raises Problem, alreadyReplaced if it is."""
+def find_predecessor(connection: sa.Connection, ask: Ask, names: Sequence[Identifier], now: datetime) -> str:
+    """Check the ``replaces`` of a new order (section 5); empty without.
+
+    Raises Problem, alreadyReplaced if it is; Busy when that takes longer than who asks may wait.
+    """
+    cert_id = ask.fields.get("replaces")
     if cert_id is None:
         return ""
     found = find_by_cert_id(connection, cert_id) if isinstance(cert_id, str) else None
-    if found is None or found.requester != f"acme:{account.id}":
+    if found is None or found.requester != f"acme:{ask.owner.id}":
         raise malformed("replaces names no certificate of this account")
     if not {name.value for name in names} & set(found.names.texts):
         raise malformed("the certificate of replaces has none of these names")
-    for row in connection.execute(order.select().where(order.c.replaces == cert_id)).all():
-        other = Order(*row)
+    counts = (order.c.status == "valid") | (order.c.expires > now)
+    for other in list_some(connection, order.select().where(order.c.replaces == cert_id, counts), waits=ask.waits):
         if read_order_status(other, list_authorizations(connection, other.authorizations), now) != "invalid":
             raise Problem("alreadyReplaced", "an order replaces this certificate already")
     return str(cert_id)

@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
-from concurrent.futures import wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import Any, cast
 
 from ottr.ca.acme import schema
 from ottr.ca.acme.accounts import Accounts
 from ottr.ca.acme.authorizations import Authorizations
+from ottr.ca.acme.disk import Disk
 from ottr.ca.acme.downloads import Downloads
 from ottr.ca.acme.exchange import MOST_BYTES, Ask, Later, Message, Reply, read_ask
 from ottr.ca.acme.finalize import Finalizing
+from ottr.ca.acme.memory import Memory
 from ottr.ca.acme.nonces import Nonces
 from ottr.ca.acme.orders import Orders
 from ottr.ca.acme.problems import Problem, malformed, missing
@@ -23,6 +25,7 @@ from ottr.ca.acme.renewal_info import RenewalInfo
 from ottr.ca.acme.settings import AcmeSettings, read_acme_settings
 from ottr.ca.authority import Authority
 from ottr.ca.jose import AlgorithmError, JoseError
+from ottr.ca.writer import Busy
 from ottr.errors import AuthorityError
 
 _LOG = logging.getLogger(__name__)
@@ -37,6 +40,10 @@ _ENDPOINTS = (
 )
 _THREADS = 32
 """That wait for the database, and for DNS to say what CAA does."""
+_SHORT = 4096
+"""Bytes of an order for a few names, and of its CSR."""
+_DISK_S = 5.0
+"""How long the event loop waits for the disk; after that a thread does."""
 _EMPTY = re.compile(rb'"payload"\s*:\s*""')
 """POST-as-GET. A body in which this stands and that has a payload all the same is no JWS."""
 Handler = Callable[..., Reply | Later]
@@ -51,9 +58,11 @@ class AcmeServer:
         authority.database.ensure("acme", schema.VERSION, schema.metadata)
         self._nonces = Nonces(authority.clock)
         self._accounts = Accounts(authority, self.settings)
-        self._authorized = Authorizations(authority, self.settings)
-        self._orders = Orders(authority, self.settings, self._accounts, self._authorized)
-        self._finalizing = Finalizing(authority, self.settings, self._accounts)
+        self._memory = Memory(authority.database)
+        self._disk = Disk()
+        self._authorized = Authorizations(authority, self.settings, self._memory, self._disk)
+        self._orders = Orders(authority, self.settings, self._memory, self._accounts, self._authorized)
+        self._finalizing = Finalizing(authority, self.settings, self._memory, self._accounts, self._disk)
         self._downloads = Downloads(authority)
         self._renewal_info = RenewalInfo(authority, self.settings)
         # First part of the path and number of parts after it; True: signed with jwk, False: kid, None: either.
@@ -76,23 +85,31 @@ class AcmeServer:
     def close(self) -> None:
         """End what runs in the background."""
         self._authorized.close()
+        self._disk.close()
 
     def handle(self, message: Message) -> Reply:
         """Answer; whatever is wrong is a problem document. Every reply has a fresh nonce and the directory's link."""
-        begun = self.begin(message)
+        begun = self._begin(message, waits=True)
         if isinstance(begun, Reply):
             return begun
-        wait((begun.work,), begun.most_s)
+        wait([cast("Future[None]", begun.work)], begun.most_s)  # without one only who may not wait is put off
         return self.end(message, begun)
 
     def begin(self, message: Message) -> Reply | Later:
         """The same for who can do something else meanwhile: what comes later is given to ``end`` then."""
+        return self._begin(message, waits=False)
+
+    def _begin(self, message: Message, *, waits: bool) -> Reply | Later:
         message = self._place(message)
-        return self._dress(message, lambda: self._answer(message))
+        return self._dress(message, lambda: self._answer(message, waits=waits))
 
     def end(self, message: Message, later: Later) -> Reply:
         """The reply that was to wait."""
         return cast("Reply", self._dress(self._place(message), later.finish))
+
+    def resume(self, message: Message, later: Later) -> Reply | Later:
+        """The same for who may not wait, when the work is done."""
+        return self._dress(self._place(message), later.again or later.finish)
 
     def _place(self, message: Message) -> Message:
         """The request as if it had come to the address that is configured."""
@@ -122,13 +139,16 @@ class AcmeServer:
         return 2 if self._authority.database.is_local and not self.settings.validation.caa else _THREADS
 
     def is_quick(self, message: Message) -> bool:
-        """Whether to begin it only reads, a few rows of a file: not worth a thread, and no write is waited for."""
+        """Whether to begin it reads and writes a few rows of a file, signs at most, and no more: not worth a thread."""
         if not self._authority.database.is_local or message.path.endswith("/orders"):
             return False
-        reads = message.method != "POST" or message.path.startswith("/chall/")
-        return reads or _EMPTY.search(message.body) is not None
+        if message.method != "POST" or message.path.startswith("/chall/"):
+            return True
+        if message.path == "/new-order" or message.path.endswith("/finalize"):
+            return len(message.body) <= _SHORT
+        return _EMPTY.search(message.body) is not None
 
-    def _answer(self, message: Message) -> Reply | Later:
+    def _answer(self, message: Message, *, waits: bool) -> Reply | Later:
         if message.method in ("GET", "HEAD"):
             return self._get(message)
         if message.method != "POST":
@@ -139,9 +159,17 @@ class AcmeServer:
         if (first, len(rest)) not in self._routes:
             raise malformed("there is nothing at this URL", 405 if self._can_get(message.path) else 404)
         handler, with_key = self._routes[first, len(rest)]
-        with self._authority.database.read() as connection:
-            ask = read_ask(message, self._nonces, connection, with_key=with_key)
-        return handler(ask, *rest)
+        with self._memory.look() as rows:
+            ask = read_ask(message, self._nonces, rows, with_key=with_key, waits=waits)
+        return self._attempt(handler, ask, rest)
+
+    def _attempt(self, handler: Handler, ask: Ask, rest: Sequence[str]) -> Reply | Later:
+        """With a nonce that is used by now: what has to wait goes on from here."""
+        try:
+            return handler(ask, *rest)
+        except Busy:
+            wait = cast("Callable[[], Reply]", lambda: handler(replace(ask, waits=True), *rest))
+            return Later(self._disk.join(), wait, _DISK_S, lambda: self._attempt(handler, ask, rest))
 
     def _get(self, message: Message) -> Reply:
         if message.path == "/directory":
@@ -176,9 +204,17 @@ class AcmeServer:
             raise missing("page")
         return self._orders.list(ask, account_id, ask.message.query.removeprefix("cursor="))
 
-    def _finalize(self, ask: Ask, order_id: str, what: str) -> Reply:
+    def _finalize(self, ask: Ask, order_id: str, what: str) -> Reply | Later:
         if what != "finalize":
             raise missing("page")
+        if not ask.waits:
+            order, work = self._finalizing.begin(ask, order_id)
+
+            def show() -> Reply:
+                work.result()  # if it is not done by then, this is a thread
+                return self._orders.show(ask, order)
+
+            return Later(work, show, _DISK_S)
         return self._orders.show(ask, self._finalizing.finalize(ask, order_id))
 
 

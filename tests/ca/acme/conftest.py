@@ -13,6 +13,7 @@ from ottr.ca.acme.exchange import Reply
 from ottr.ca.acme.server import AcmeServer
 from ottr.ca.acme.settings import AcmeSettings, ValidationSettings
 from ottr.ca.authority import Authority
+from ottr.ca.database import Database
 from ottr.dns.solvers import load_solver
 from ottr.lab.bind import Bind
 from ottr.lab.network import Network, claim_network
@@ -103,6 +104,14 @@ def server(serve: Serve) -> AcmeServer:
 @pytest.fixture
 def client(server: AcmeServer) -> Client:
     return Client(server).register()
+
+
+@pytest.fixture
+def elsewhere(authority: Authority) -> Iterator[Database]:
+    """The database as another process sees it."""
+    opened = Database(authority.database._url.render_as_string(hide_password=False))
+    yield opened
+    opened.close()
 
 
 Prove = Callable[[Client, Reply], None]

@@ -46,6 +46,9 @@ class Desk:
             self.word.wait(30)
         return Reply(body=b"late")
 
+    def resume(self, message: Message, later: Later) -> Reply | Later:
+        return later.again() if later.again else self.end(message, later)
+
     def end(self, _: Message, later: Later) -> Reply:
         return later.finish()
 
@@ -264,8 +267,44 @@ def test_an_answer_that_is_to_wait(visit: Callable[..., None]) -> None:
         place.desk.work.set_result(None)
         assert (await reader.readuntil(b"late")).startswith(b"HTTP/1.1 200")
         assert (await reader.readuntil(_ANSWER)).startswith(b"HTTP/1.1 200")
+        assert place.desk.heard.count("the end") == 1, "who has gone is not answered"
 
     visit(wait)
+
+
+def test_who_has_waited_long_enough_and_gone_needs_no_thread(visit: Callable[..., None]) -> None:
+    async def go(place: Place) -> None:
+        _, writer = await place.call()
+        writer.write(ask("/later-than-that"))
+        await until(lambda: place.made and place.made[0]._asked)
+        writer.transport.abort()
+        await until(lambda: place.made[0].transport.is_closing())
+        reader, other = await place.call()
+        other.write(ask("/later-than-that"))
+        await until(lambda: place.kind.working)
+        assert place.kind.working == {place.made[1]}
+        place.desk.word.set()
+        await reader.readuntil(b"late")
+        assert place.desk.heard == ["the end"]
+
+    visit(go)
+
+
+def test_who_has_waited_long_enough_is_not_let_in_where_too_many_are(
+    visit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "_MOST_WORKING", 1)
+
+    async def crowd(place: Place) -> None:
+        _, writer = await place.call()
+        writer.write(ask("/slow"))
+        await until(lambda: place.kind.working)
+        reader, other = await place.call()
+        other.write(ask("/later-than-that"))
+        assert (await reader.read()).startswith(b"HTTP/1.1 503")
+        assert len(place.kind.working) == 1
+
+    visit(crowd)
 
 
 def test_an_answer_that_has_waited_long_enough_is_given_once(visit: Callable[..., None]) -> None:

@@ -141,11 +141,19 @@ def test_a_look_that_cannot_be_recorded_is_to_be_asked_for_again(client: Client,
     assert client.wait(challenge["url"])["status"] == "invalid"
 
 
+def test_what_was_seen_of_an_authorization_that_has_ended_changes_nothing(client: Client, meanwhile: Meanwhile) -> None:
+    [url] = client.order(NAME).document["authorizations"]
+    challenge = client.challenge(client.post(url).document)
+    meanwhile(lambda: (client.post(url, {"status": "deactivated"}), client.post(url)))
+    client.post(challenge["url"], {})
+    assert client.wait(url)["status"] == "deactivated"
+
+
 def test_a_look_that_dies_is_a_failed_one(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def die(*_: object) -> None:
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr("ottr.ca.acme.authorizations.validate", die)
+    monkeypatch.setattr("ottr.ca.acme.looks.validate", die)
     challenge = client.challenge(client.authorizations(client.order(NAME))[0])
     client.post(challenge["url"], {})
     found = client.wait(challenge["url"])
