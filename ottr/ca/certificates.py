@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ottr.ca.keys import encode_public_key
 from ottr.ca.model import AuditEvent, Certificate, Names, Reason, Revoked, Status, StatusChange
 from ottr.ca.schema import certificate, event, status_change
-from ottr.ca.statements import Statement, insert
 from ottr.errors import UnknownCertificate
+from ottr.statement import Statement, insert
 
 _PAGED = {"yield_per": 1000}
 """Of one statement; told to the connection, it would hold for all that follow, which PostgreSQL refuses for INSERT."""

@@ -13,8 +13,8 @@ from cryptography import x509
 from ottr.ca.keys import hash_public_key, read_key_identifier
 from ottr.ca.model import Issuer, Phase, Role, Status, parse_der
 from ottr.ca.schema import certificate, issuer
-from ottr.ca.statements import Row, Statement
 from ottr.errors import UnknownCertificate
+from ottr.statement import Row, Statement
 
 _JOINED = sa.select(
     issuer,

@@ -17,7 +17,7 @@ from ottr.policy import Known
 from ottr.state.database import Database, upsert
 from ottr.state.journal import Record
 from ottr.state.schema import certificate, observation
-from ottr.state.statement import Row, Statement, insert_into
+from ottr.statement import Statement
 
 Fact = Literal["installed_at", "bound_at", "served_at", "superseded_at", "revoked_at"]
 
@@ -79,7 +79,7 @@ _LIVE_OF_DEVICE = Statement(_ALL.where(_SERVED & (certificate.c.device == _THIS)
 _SERVING = Statement(sa.select(certificate.c.device).where(_SERVED & (certificate.c.sha256 == _THIS)))
 _OF_DEVICE = Statement(_ALL.where(certificate.c.device == _THIS))
 _OF_LEAF = ("leaf_pem", "chain_pem", "sha256", "serial", "issuer", "dns_names", "key_type", "not_before", "not_after")
-_INSERT_ISSUED = insert_into(certificate, ("device", "rotation_id", "ca", "issued_at", *_OF_LEAF))
+_INSERT_ISSUED = Statement(certificate.insert().inline(), ("device", "rotation_id", "ca", "issued_at", *_OF_LEAF))
 _SUPERSEDE = Statement(
     certificate.update()
     .where(_SERVED & (certificate.c.device == _THIS) & (certificate.c.sha256 != sa.bindparam("stays")))
@@ -99,20 +99,20 @@ class Certificates:
         """The certificate that was last seen to be served, by device; of one device or of all."""
         with self._database.read() as connection:
             if device is None:
-                rows = _LIVE.fetch(connection, {})
+                rows = _LIVE.fetch_named(connection, {})
             else:
-                rows = _LIVE_OF_DEVICE.fetch(connection, {"this": device})
+                rows = _LIVE_OF_DEVICE.fetch_named(connection, {"this": device})
             return {row["device"]: _facts(row) for row in rows}
 
     def serving(self, sha256: str) -> Sequence[str]:
         """Names of the devices whose current certificate it is."""
         with self._database.read() as connection:
-            return [row["device"] for row in _SERVING.fetch(connection, {"this": sha256})]
+            return [row["device"] for row in _SERVING.fetch_named(connection, {"this": sha256})]
 
     def of_device(self, device: str) -> Sequence[CertificateFacts]:
         """All certificates of a device, the oldest first."""
         with self._database.read() as connection:
-            return [_facts(row) for row in _OF_DEVICE.fetch(connection, {"this": device})]
+            return [_facts(row) for row in _OF_DEVICE.fetch_named(connection, {"this": device})]
 
     def former(self, device: str, rotation_id: str) -> CertificateFacts | None:
         """The certificate that was served last before a rotation's own."""
@@ -147,9 +147,9 @@ class Certificates:
         """What was last seen at endpoints, of one device or of all."""
         with self._database.read() as connection:
             if device is None:
-                rows = _SEEN.fetch(connection, {})
+                rows = _SEEN.fetch_named(connection, {})
             else:
-                rows = _SEEN_AT_DEVICE.fetch(connection, {"this": device})
+                rows = _SEEN_AT_DEVICE.fetch_named(connection, {"this": device})
             return [Observation(**row) for row in rows]
 
     def observe(self, seen: Sequence[Observation]) -> None:
@@ -163,12 +163,12 @@ def insert_issued(connection: sa.Connection, record: Record, issued: IssuedCerti
     """Fact one: the CA has issued it."""
     row = _row(x509.parse_certificate(issued.leaf_pem), issued)
     mine = {"device": record.device, "rotation_id": record.id, "ca": record.issuer, "issued_at": at}
-    _INSERT_ISSUED.run(connection, row | mine)
+    _INSERT_ISSUED.change(connection, row | mine)
 
 
 def mark(connection: sa.Connection, rotation_id: str, at: datetime | None, *facts: Fact) -> None:
     """Facts of a rotation's certificate are true since then; None: no longer."""
-    _mark_statement(facts).run(connection, {"this": rotation_id, "since": at})
+    _mark_statement(facts).change(connection, {"this": rotation_id, "since": at})
 
 
 @cache
@@ -179,7 +179,7 @@ def _mark_statement(facts: tuple[Fact, ...]) -> Statement:
 
 def mark_superseded(connection: sa.Connection, device: str, sha256: str, at: datetime) -> None:
     """Every other certificate of the device that was served is so no longer."""
-    _SUPERSEDE.run(connection, {"this": device, "stays": sha256, "at": at})
+    _SUPERSEDE.change(connection, {"this": device, "stays": sha256, "at": at})
 
 
 def write_observation(connection: sa.Connection, seen: Observation) -> None:
@@ -202,7 +202,7 @@ def _row(leaf: x509.Certificate, issued: IssuedCertificate) -> dict[str, Any]:
     }
 
 
-def _facts(row: Row) -> CertificateFacts:
+def _facts(row: dict[str, Any]) -> CertificateFacts:
     row["dns_names"] = tuple(row["dns_names"])
     row["rotation_id"] = row["rotation_id"] or ""
     return CertificateFacts(**row)

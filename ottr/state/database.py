@@ -19,8 +19,8 @@ from sqlalchemy import event
 from ottr.errors import JournalError
 from ottr.model import Secret
 from ottr.state import schema
-from ottr.state.statement import Statement
 from ottr.state.writer import SqliteWriter, end_sqlite, tell_sqlite
+from ottr.statement import Statement
 
 _LOCK = 0x6F747472  # "ottr" as an advisory lock's number in PostgreSQL
 BUSY_TIMEOUT_S = 10.0
@@ -160,12 +160,12 @@ def upsert(
 ) -> None:
     """Change a row or make it, then with ``more`` columns; another process may make it at the same moment."""
     statement = _upsert_statement(connection.dialect.name, table, tuple(key), tuple(values), tuple(more))
-    statement.run(connection, {**more, **values, **key})
+    statement.change(connection, {**more, **values, **key})
 
 
 def insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
     """Make a row unless there is one with the same key; tell whether it was made."""
-    return _insert_statement(connection.dialect.name, table, tuple(row)).run(connection, row) == 1
+    return _insert_statement(connection.dialect.name, table, tuple(row)).change(connection, row) == 1
 
 
 @cache

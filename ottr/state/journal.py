@@ -19,7 +19,7 @@ from ottr.state.database import Database
 from ottr.state.leases import Leases
 from ottr.state.pruning import prune
 from ottr.state.schema import installation, rotation, step, txt_record
-from ottr.state.statement import Row, Statement, insert_into
+from ottr.statement import Statement
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -93,8 +93,8 @@ _LEFT_OVER = Statement(
     .where((rotation.c.device == _THIS) & txt_record.c.removed_at.is_(None))
     .distinct()
 )
-_INSERT = insert_into(rotation, tuple(Record.__dataclass_fields__))
-_INSERT_TXT = insert_into(txt_record, ("rotation_id", "name", "value", "presented_at"))
+_INSERT = Statement(rotation.insert().inline(), tuple(Record.__dataclass_fields__))
+_INSERT_TXT = Statement(txt_record.insert().inline(), ("rotation_id", "name", "value", "presented_at"))
 _ATTEMPTED = Statement(rotation.update().where(_THIS_ONE).values(attempts=sa.bindparam("number")))
 _ORDERED = Statement(rotation.update().where(_THIS_ONE).values(order_url=sa.bindparam("url")))
 _CLEANED = Statement(rotation.update().where(_THIS_ONE).values(cleaned=sa.true()))
@@ -171,13 +171,13 @@ class Journal:
         )
         with self._database.write() as connection:
             self._leases.confirm(connection, device_key(device.name))
-            _INSERT.run(connection, _columns(record))
+            _INSERT.change(connection, _columns(record))
         return record
 
     def entries(self, rotation_id: str) -> Sequence[Entry]:
         """The steps of a rotation in the order they were written."""
         with self._database.read() as connection:
-            return [_entry(row) for row in _STEPS.fetch(connection, {"this": rotation_id})]
+            return [_entry(row) for row in _STEPS.fetch_named(connection, {"this": rotation_id})]
 
     def append(
         self, record: Record, entries: Sequence[Entry], also: Iterable[Also] = (), *, durable: bool = True
@@ -186,7 +186,7 @@ class Journal:
         with self._database.write(durable=durable) as connection:
             self._leases.confirm(connection, device_key(record.device))
             if entries:
-                _insert_steps(len(entries)).run(connection, _step_values(record, entries))
+                _insert_steps(len(entries)).change(connection, _step_values(record, entries))
             for more in also:
                 more(connection)
 
@@ -205,7 +205,7 @@ class Journal:
     def leftover_records(self, device: str) -> Sequence[tuple[str, TxtRecord]]:
         """TXT values of a device's rotations that may still be published, with their rotation's id."""
         with self._database.read() as connection:
-            rows = _LEFT_OVER.fetch(connection, {"this": device})
+            rows = _LEFT_OVER.fetch_named(connection, {"this": device})
             return [(row["rotation_id"], TxtRecord(row["name"], row["value"])) for row in rows]
 
     def prune(self, before: datetime) -> int:
@@ -214,7 +214,7 @@ class Journal:
 
     def _select(self, query: Statement, **values: str) -> Sequence[Record]:
         with self._database.read() as connection:
-            return [_record(row) for row in query.fetch(connection, values)]
+            return [_record(row) for row in query.fetch_named(connection, values)]
 
     def _load_installation(self) -> str:
         """Made with the tables, so that there is only one whoever comes first."""
@@ -224,34 +224,34 @@ class Journal:
 
 def ending(rotation_id: str, state: State, at: datetime) -> Also:
     """The rotation is over."""
-    return lambda connection: _END.run(connection, {"this": rotation_id, "became": state, "at": at})
+    return lambda connection: _END.change(connection, {"this": rotation_id, "became": state, "at": at})
 
 
 def attempted(rotation_id: str, attempts: int) -> Also:
     """One more run works on the rotation."""
-    return lambda connection: _ATTEMPTED.run(connection, {"this": rotation_id, "number": attempts})
+    return lambda connection: _ATTEMPTED.change(connection, {"this": rotation_id, "number": attempts})
 
 
 def ordering(rotation_id: str, url: str) -> Also:
     """The order under way; empty: none is."""
-    return lambda connection: _ORDERED.run(connection, {"this": rotation_id, "url": url})
+    return lambda connection: _ORDERED.change(connection, {"this": rotation_id, "url": url})
 
 
 def presentation(rotation_id: str, txt: TxtRecord, at: datetime) -> Also:
     """A TXT value is about to appear."""
     row = {"rotation_id": rotation_id, "name": txt.name, "value": txt.value, "presented_at": at}
-    return lambda connection: _INSERT_TXT.run(connection, row)
+    return lambda connection: _INSERT_TXT.change(connection, row)
 
 
 def cleaning(rotation_id: str) -> Also:
     """Nothing of the rotation is on the device any more."""
-    return lambda connection: _CLEANED.run(connection, {"this": rotation_id})
+    return lambda connection: _CLEANED.change(connection, {"this": rotation_id})
 
 
 def removal(rotation_id: str, txt: TxtRecord, at: datetime) -> Also:
     """A TXT value is gone."""
     this = {"this": rotation_id, "at_name": txt.name, "old": txt.value, "at": at}
-    return lambda connection: _REMOVED.run(connection, this)
+    return lambda connection: _REMOVED.change(connection, this)
 
 
 def device_key(device: str) -> str:
@@ -300,14 +300,14 @@ def _columns(record: Record) -> dict[str, Any]:
     return columns | {"dns_names": list(record.dns_names)}
 
 
-def _record(row: Row) -> Record:
+def _record(row: dict[str, Any]) -> Record:
     row["dns_names"] = tuple(row["dns_names"])
     row["key_type"] = KeyType(row["key_type"])
     row["state"] = State(row["state"])
     return Record(**row)
 
 
-def _entry(row: Row) -> Entry:
+def _entry(row: dict[str, Any]) -> Entry:
     told = (row["error_kind"], row["error_message"], row["error_hint"])
     error = ErrorReport(*told) if row["error_kind"] else None
     return Entry(Step(row["step"]), Status(row["status"]), row["at"], row["value"], error)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,7 +25,7 @@ from ottr.errors import DeviceLeased, JournalError, LeaseLost
 from ottr.model import Clock, Waiter
 from ottr.state.database import Database, insert_new
 from ottr.state.schema import lease
-from ottr.state.statement import Row, Statement
+from ottr.statement import Statement
 
 TTL = timedelta(seconds=120)
 HEARTBEAT_S = 20.0
@@ -73,10 +74,10 @@ class Leases:
         with self._database.write(durable=False) as connection:
             if insert_new(connection, lease, self._describe(key, now)):
                 return
-            for held in _LOOK.fetch(connection, {"this": key}):
+            for held in _LOOK.fetch_named(connection, {"this": key}):
                 if held["expires_at"] > now and not _dead(held):
                     raise DeviceLeased(_told(held))
-                _REMOVE.run(connection, {"this": key})
+                _REMOVE.change(connection, {"this": key})
             self._insert(connection, key, now)
 
     def confirm(self, connection: sa.Connection, key: str) -> None:
@@ -85,21 +86,21 @@ class Leases:
         It is prolonged when its heart should have done that.
         """
         mine, until = {"this": key, "me": self._owner.token}, self._clock() + TTL
-        held = _OURS.fetch(connection, mine)
+        held = _OURS.fetch_named(connection, mine)
         if not held:
             raise LeaseLost(f"the lease {key!r} was lost to another orchestrator")
         if held[0]["expires_at"] < until - timedelta(seconds=HEARTBEAT_S):
-            _PROLONG.run(connection, {**mine, "until": until})
+            _PROLONG.change(connection, {**mine, "until": until})
 
     def give_back(self, key: str) -> None:
         """End a lease of ours; no error when it is not ours any more."""
         with self._database.write(durable=False) as connection:
-            _GIVE_BACK.run(connection, {"this": key, "me": self._owner.token})
+            _GIVE_BACK.change(connection, {"this": key, "me": self._owner.token})
 
     def break_open(self, key: str) -> bool:
         """End anybody's lease, for ``ottr release``. Tells whether there was one."""
         with self._database.write() as connection:
-            return bool(_REMOVE.run(connection, {"this": key}))
+            return bool(_REMOVE.change(connection, {"this": key}))
 
     @contextmanager
     def held(self, key: str) -> Iterator[None]:
@@ -159,13 +160,13 @@ class Leases:
         return {**self._row, "key": key, "taken_at": now, "expires_at": now + TTL}
 
 
-def _dead(held: Row) -> bool:
+def _dead(held: dict[str, Any]) -> bool:
     if not held["machine"] or held["machine"] != _machine():
         return False
     return bool(_process_started(held["pid"]) != held["process_started"])
 
 
-def _told(held: Row) -> str:
+def _told(held: dict[str, Any]) -> str:
     return f"process {held['pid']} on {held['host_name']} has worked on it since {held['taken_at']:%Y-%m-%d %H:%M:%S}Z"
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ottr.model import Clock, ErrorReport
 from ottr.state.database import Database, upsert
 from ottr.state.schema import schedule
-from ottr.state.statement import Row, Statement
+from ottr.statement import Statement
 
 _THIS = schedule.c.device == sa.bindparam("this")
 _ALL = Statement(sa.select(schedule))
@@ -54,7 +54,11 @@ class Schedules:
     def load(self, device: str | None = None) -> Mapping[str, Schedule]:
         """What is kept, by device; of one device or of all."""
         with self._database.read() as connection:
-            rows = _ALL.fetch(connection, {}) if device is None else _OF_DEVICE.fetch(connection, {"this": device})
+            rows = (
+                _ALL.fetch_named(connection, {})
+                if device is None
+                else _OF_DEVICE.fetch_named(connection, {"this": device})
+            )
             return {row["device"]: _schedule(row) for row in rows}
 
     def find(self, device: str) -> Schedule:
@@ -97,9 +101,9 @@ class Schedules:
 
 def forget(connection: sa.Connection, device: str) -> None:
     """After a success: no failures, and no window of the certificate that is gone."""
-    _FORGET.run(connection, {"this": device})
+    _FORGET.change(connection, {"this": device})
 
 
-def _schedule(row: Row) -> Schedule:
+def _schedule(row: dict[str, Any]) -> Schedule:
     row["renewal_sha256"] = row["renewal_sha256"] or ""
     return Schedule(**row)

@@ -20,7 +20,7 @@ from ottr.errors import DeviceLeased, JournalError
 from ottr.model import Secret
 from ottr.state.database import Database, upsert
 from ottr.state.schema import lease, observation, schedule
-from ottr.state.statement import Statement
+from ottr.statement import Statement
 from tests.state.book import NOW
 
 PASSWORD = "hunter2-is-a-secret"
@@ -286,9 +286,9 @@ def test_a_read_that_gets_no_connection_is_an_error_of_the_journal(postgresql):
 def test_a_connection_lost_in_the_middle_of_a_write_is_named_as_the_server_does(postgresql):
     def write() -> None:
         with database.write() as connection:
-            _LEASES.fetch(connection, {})
+            _LEASES.fetch_named(connection, {})
             close_to_everybody(postgresql, "closed_for_writers")
-            _LEASES.fetch(connection, {})
+            _LEASES.fetch_named(connection, {})
 
     database = Database(Secret(postgresql.create_database("closed_for_writers")))
     with pytest.raises(JournalError, match="terminating connection"):

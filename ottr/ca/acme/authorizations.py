@@ -22,8 +22,8 @@ from ottr.ca.acme.settings import AcmeSettings
 from ottr.ca.acme.status import OPEN, read_authorization_status
 from ottr.ca.acme.validation import offer
 from ottr.ca.authority import Authority
-from ottr.ca.statements import insert
 from ottr.errors import AuthorityError
+from ottr.statement import insert
 
 _PATIENCE_S = 0.3
 """How long the answer to a challenge waits for the look, which mostly takes less: the client then need not poll."""

@@ -30,9 +30,9 @@ from ottr.ca.issuance import Prepared, Terms, select_names
 from ottr.ca.issuers import find_active
 from ottr.ca.jose import JoseError, build_jwk
 from ottr.ca.model import Role
-from ottr.ca.statements import Statement
 from ottr.ca.writer import Busy
 from ottr.errors import NameRefused, RequestRefused, UnknownCertificate
+from ottr.statement import Statement
 
 _ONE = table.update().where(table.c.id == sa.bindparam("key"))
 _CLAIM = Statement(_ONE.where(table.c.status == "pending"), ["status"])

@@ -24,9 +24,9 @@ from ottr.ca.acme.validation import Look, validate
 from ottr.ca.acme.validation.glance import Glance, find_loop, write_question
 from ottr.ca.authority import Authority
 from ottr.ca.jose import encode
-from ottr.ca.statements import Statement
 from ottr.ca.writer import Busy
 from ottr.errors import AuthorityError
+from ottr.statement import Statement
 
 _LOG = logging.getLogger(__name__)
 _TIME = "%Y-%m-%dT%H:%M:%SZ"

@@ -35,8 +35,8 @@ from ottr.ca.authority import Authority
 from ottr.ca.issuance import MOST_AHEAD
 from ottr.ca.model import Names
 from ottr.ca.names import MOST_NAMES, parse_dns, parse_ip
-from ottr.ca.statements import insert
 from ottr.errors import NameRefused
+from ottr.statement import insert
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _INSERT = insert(table)

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from ottr.ca.acme import schema
 from ottr.ca.names import NameRules
 from ottr.ca.schema import certificate as certificates
-from ottr.ca.statements import Statement
 from ottr.ca.writer import Busy
+from ottr.statement import Statement
 
 _MANY = 10
 _KEY: sa.BindParameter[str] = sa.bindparam("key")

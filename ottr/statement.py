@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Statements that are run for every request: compiled once, then given to the database's driver as text.
+"""Statements that are run for every request or device: compiled once, then given to the database's driver as text.
 
 SQLAlchemy writes them and knows how values are converted; run by it, each would cost five times as much.
 """
@@ -26,15 +26,18 @@ class _Plan:
     writers: tuple[tuple[str, Callable[[Any], Any]], ...]
     readers: tuple[tuple[int, Callable[[Any], Any]], ...]
     """Columns whose values are converted."""
+    names: tuple[str, ...]
+    """Of the columns."""
 
 
 class Statement:
     """A statement with ``bindparam``s, without lists of changing length. Safe for threads.
 
+    Its errors are those of the database's driver.
     ``columns`` are those that an insert or update gives values to, by their own names.
     """
 
-    def __init__(self, clause: sa.Select[Any] | sa.Insert | sa.Update, columns: Sequence[str] = ()) -> None:
+    def __init__(self, clause: sa.Select[Any] | sa.Insert | sa.Update | sa.Delete, columns: Sequence[str] = ()) -> None:
         self._clause = clause
         self._columns = list(columns) or None
         self._plans: dict[str, _Plan] = {}
@@ -50,6 +53,13 @@ class Statement:
         """Run it; its first row."""
         rows = self.fetch(connection, values)
         return rows[0] if rows else None
+
+    def fetch_named(self, connection: sa.Connection, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Run it; all its rows, each by the names of the columns."""
+        plan, cursor = self._run(connection, values)
+        rows = [dict(zip(plan.names, _read(plan, row), strict=True)) for row in cursor.fetchall()]
+        cursor.close()
+        return rows
 
     def change(self, connection: sa.Connection, values: Mapping[str, Any]) -> int:
         """Run it; the number of rows it changed."""
@@ -71,14 +81,16 @@ class Statement:
         compiled: Any = self._clause.compile(dialect=dialect, column_keys=self._columns)
         impls = {name: bind.type.dialect_impl(dialect) for name, bind in compiled.binds.items()}
         writers = ((name, impl.bind_processor(dialect)) for name, impl in impls.items())
-        columns = (column.type.dialect_impl(dialect) for column in self._clause.exported_columns)
-        readers = ((place, impl.result_processor(dialect, None)) for place, impl in enumerate(columns))
+        columns = tuple(self._clause.exported_columns)
+        impls_read = (column.type.dialect_impl(dialect) for column in columns)
+        readers = ((place, impl.result_processor(dialect, None)) for place, impl in enumerate(impls_read))
         plan = _Plan(
             text=str(compiled),
             places=tuple(compiled.positiontup) if compiled.positional else None,
             constants={name: value for name, value in compiled.params.items() if value is not None},
             writers=tuple((name, write) for name, write in writers if write is not None),
             readers=tuple((place, read) for place, read in readers if read is not None),
+            names=tuple(column.name for column in columns),
         )
         self._plans[dialect.name] = plan
         return plan
