@@ -510,6 +510,14 @@ def test_httpd_that_comes_back_late_is_ridden_out():
         assert site.serves(site.rotate())
 
 
+@pytest.mark.parametrize("fault", ["drop_before", "drop_after"])
+def test_httpd_that_restarts_only_after_the_look_at_its_new_setting_is_ridden_out(fault):
+    with run_site(place="management") as site:
+        site.simulator.faults.arm(fault, "POST tm/sys/config")
+        assert site.serves(site.rotate())
+        assert not site.simulator.faults.armed(fault)
+
+
 def test_httpd_that_keeps_the_former_certificate_is_told():
     request = make_request()
     with run_site(place="management") as site:

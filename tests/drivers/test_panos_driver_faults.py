@@ -270,6 +270,71 @@ def test_restart_of_the_web_server_is_ridden_out():
         assert site.serves(site.rotate())
 
 
+class Killed(BaseException):
+    """The process ends while it waits."""
+
+
+def die(_seconds):
+    raise Killed
+
+
+def test_web_server_that_an_earlier_run_s_commit_restarts_is_ridden_out(monkeypatch):
+    """That run was killed while its commit ran, which ends when the next run has logged in."""
+    request = make_request()
+    with run_site(settings=Settings(commit_s=3600, restart_s=0.5)) as site:
+        issued = site.issue(request)
+        with monkeypatch.context() as patch:
+            patch.setattr(panos, "wait_briefly", die)
+            with pytest.raises(Killed), site.open() as driver:
+                driver.install(request, issued)
+        with site.open() as driver:
+            site.simulator.finish_job()
+            driver.install(request, issued)
+        assert site.requests().count("commit") == 1
+        assert site.serves(issued)
+
+
+INSTALLING = ("show high-availability state", "show commit-locks", "get", "export", "import", "set", "commit", "show")
+GOING_BACK = ("show jobs all", "get", "set", "commit", "show")
+
+
+@pytest.mark.parametrize("fault", ["drop_before", "drop_after"])
+def test_connection_that_is_lost_at_any_request_of_a_change_does_not_end_it(fault):
+    with run_site(settings=Settings(commit_s=0.02, restart_s=0.02)) as site:
+        first = site.simulator.served_fingerprint()
+        for number, operation in enumerate(INSTALLING):
+            request = make_request(f"ottr-abcd-{number}")
+            issued = site.issue(request)
+            with site.open() as driver:
+                before = driver.inspect()
+                site.simulator.faults.arm(fault, operation)
+                driver.install(request, issued)
+                assert not site.simulator.faults.armed(fault)
+                assert site.serves(issued)
+                site.simulator.faults.arm(fault, GOING_BACK[number % len(GOING_BACK)])
+                driver.rollback(request, before)
+            assert not site.simulator.faults.armed(fault)
+            assert site.simulator.wait_until_idle()
+            assert site.simulator.served_fingerprint() == first
+
+
+def test_device_that_is_lost_each_time_is_given_up_and_was_not_changed():
+    request = make_request()
+    with run_site() as site:
+        first = site.simulator.served_fingerprint()
+        issued = site.issue(request)
+        with site.open() as driver:
+            before = driver.inspect()
+            site.simulator.faults.arm("drop_before", "import", times=None)
+            with pytest.raises(DeviceUnreachable) as caught:
+                driver.install(request, issued)
+            assert caught.value.hint
+            assert 1 < site.requests().count("import") < 10
+            driver.rollback(request, before)
+        assert {"set", "commit"}.isdisjoint(site.requests())
+        assert site.simulator.served_fingerprint() == first
+
+
 def test_web_server_that_does_not_come_back_is_unreachable():
     """Whether the restart takes away the last question of the install or the next one."""
     request = make_request()

@@ -64,7 +64,7 @@ class ManagementDevice:
             raise DeviceRejected(f"{self._shell.name} has another pair in its files than the new one")
         if files.paths.chain != files.paths.certificate:
             self._set_chain(files, files.paths.certificate)
-        client.save()
+        self._save()
         self._serve(files, leaf)
 
     def rollback(self, request: CertificateRequest, before: Facts) -> None:

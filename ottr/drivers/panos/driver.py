@@ -9,12 +9,12 @@ from panos.firewall import FirewallCommit
 from panos.panorama import PanoramaCommitAll
 
 from ottr.drivers.panos.client import Client
-from ottr.drivers.panos.configuration import Configuration, parse_bound, write_bound
+from ottr.drivers.panos.configuration import Binding, Configuration, parse_bound, write_bound
 from ottr.drivers.panos.options import Options
 from ottr.drivers.panos.patience import Patience, find_foreign_changes, find_foreign_locks
 from ottr.drivers.panos.places import check_label
 from ottr.drivers.panos.wire import Wire
-from ottr.errors import DeviceRejected, DeviceUnreachable, KeyLost, NotActive, UnsupportedDevice
+from ottr.errors import DeviceRejected, KeyLost, NotActive, UnsupportedDevice
 from ottr.model import CertificateRequest, Facts, IssuedCertificate, SigningRequest
 from ottr.x509 import Certificate, find_certificate, parse_certificate, parse_request, split_pem
 
@@ -60,12 +60,7 @@ class PanosDevice:
         """See Driver. Imports under the key's name, binds by ``set`` and commits only what this account changed."""
         label, leaf = check_label(request.label), parse_certificate(issued.leaf_pem)
         self._wire.trust(leaf.sha256)
-        self._check_active()
-        try:
-            self._install(label, leaf, issued)
-        except DeviceUnreachable:
-            self._patience.ride_out(self._configuration.read_binding)  # so that a rollback finds the device back
-            raise
+        self._patience.persist(lambda: self._install(label, leaf, issued))
 
     def rollback(self, request: CertificateRequest, before: Facts) -> None:
         """See Driver. A binding that somebody else has changed meanwhile is left alone."""
@@ -73,18 +68,7 @@ class PanosDevice:
         leaf = find_certificate(before.leaf_pem)
         if leaf is not None:
             self._wire.trust(leaf.sha256)
-        self._patience.await_own_jobs()
-        if self._configuration.read_binding().certificate == label:
-            self._configuration.unbind(former)
-        if self._is_bound(label):
-            self._commit()
-            if self._patience.ride_out(lambda: self._is_bound(label)):
-                raise DeviceRejected(
-                    f"{self._client.name} still has {label} bound after the commit",
-                    hint=f"set the profile {self._options.ssl_tls_service_profile} to {former.certificate} and commit",
-                )
-        if self._options.template and self._configuration.read_certificate(label, "public-key"):
-            self._push()
+        self._patience.persist(lambda: self._roll_back(label, former))
 
     def cleanup(self, labels: frozenset[str]) -> None:
         """See Driver. What a profile still refers to stays; the commit removes the rest from the device."""
@@ -114,6 +98,7 @@ class PanosDevice:
         return True
 
     def _install(self, label: str, leaf: Certificate, issued: IssuedCertificate) -> None:
+        self._check_active()
         self._patience.await_own_jobs()
         if not self._is_installed(label, leaf):
             self._patience.await_others(self._find_others)
@@ -154,6 +139,20 @@ class PanosDevice:
             raise DeviceRejected(f"{self._client.name}: the CSR of {label} cannot be parsed") from error
         if not same:
             raise KeyLost(f"{self._client.name}: {label} is another key than the certificate's")
+
+    def _roll_back(self, label: str, former: Binding) -> None:
+        self._patience.await_own_jobs()
+        if self._configuration.read_binding().certificate == label:
+            self._configuration.unbind(former)
+        if self._is_bound(label):
+            self._commit()
+            if self._patience.ride_out(lambda: self._is_bound(label)):
+                raise DeviceRejected(
+                    f"{self._client.name} still has {label} bound after the commit",
+                    hint=f"set the profile {self._options.ssl_tls_service_profile} to {former.certificate} and commit",
+                )
+        if self._options.template and self._configuration.read_certificate(label, "public-key"):
+            self._push()
 
     def _read_csr(self, label: str) -> str:
         """As the device exports it; in a template, where an export may look elsewhere, as its entry has it."""

@@ -20,6 +20,8 @@ _SLOWER = 1.3
 _SLOWEST_S = 10.0
 _TRIES = 5
 """Commits whose answers are lost, one after the other."""
+_BEGINNINGS = 3
+"""Of an operation during which the web server goes away each time."""
 _WEB_SERVER_HINT = (
     "if it answers to ping, its web server has not come back: over SSH or at its console, `show jobs all`, and when no "
     "commit runs `debug software restart process web-server`"
@@ -80,6 +82,21 @@ class Patience:
         if isinstance(last, DeviceUnreachable):
             raise DeviceUnreachable(str(last), hint=_WEB_SERVER_HINT) from last
         raise last or DeviceUnreachable(f"{self._client.name} did not come back", hint=_WEB_SERVER_HINT)
+
+    def persist(self, action: Callable[[], None]) -> None:
+        """Do what may be begun anew wherever it was cut off, and do so when the device went away. Raises DriverError.
+
+        Any commit may restart the web server: ours, that of a run that was killed, and that of somebody else.
+        """
+        for left in reversed(range(_BEGINNINGS)):
+            try:
+                action()
+            except DeviceUnreachable:
+                self.ride_out(self._client.is_passive)  # after the last time too: a rollback finds the device back
+                if not left:
+                    raise
+            else:
+                return
 
     def _start(self, commit: Commit, action: str, tries: int = _TRIES) -> str:
         """Start a commit and return its job; empty: nothing is to be committed."""
