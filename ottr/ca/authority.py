@@ -170,7 +170,8 @@ class Authority:
                 return found
             now = self.clock()
             key_id = held_keys.insert_key(connection, request_key, self.passphrase, now)
-            terms = Terms(OCSP, ANY_NAME, SELF, issuer_id=issuer_id, key_id=key_id)
+            issuer = issuers.get_issuer(connection, issuer_id)
+            terms = Terms(OCSP, ANY_NAME, SELF, issuer=issuer, key_id=key_id)
             row = self.sign(connection, self.issuance.prepare(connection, request, terms, now))
             return _build_ocsp_signer(row, build_signer(request_key))
 

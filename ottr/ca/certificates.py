@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ottr.ca.keys import encode_public_key
+from ottr.ca.keys import hash_public_key
 from ottr.ca.model import AuditEvent, Certificate, Names, Reason, Revoked, Status, StatusChange
 from ottr.ca.schema import certificate, event, status_change
 from ottr.errors import UnknownCertificate
@@ -55,10 +55,14 @@ class Entry:
 
 def insert_certificate(connection: sa.Connection, leaf: x509.Certificate, entry: Entry) -> Certificate:
     """Record a certificate. Raises StoreError when the issuer has used the serial already."""
+    return insert_described(connection, describe_leaf(leaf), entry)
+
+
+def insert_described(connection: sa.Connection, described: Mapping[str, Any], entry: Entry) -> Certificate:
+    """The same for who knows already what it says."""
     row: dict[str, Any] = {
-        **describe_leaf(leaf),
+        **described,
         "issuer_id": entry.issuer_id,
-        "serial": format(leaf.serial_number, "x"),
         "status": Status.VALID.value,
         "issued_at": entry.issued_at,
         "profile": entry.profile,
@@ -77,15 +81,23 @@ def insert_certificate(connection: sa.Connection, leaf: x509.Certificate, entry:
 
 def describe_leaf(leaf: x509.Certificate) -> dict[str, Any]:
     """What a row says of the certificate that the certificate says itself."""
-    der = leaf.public_bytes(Encoding.DER)
+    return {**describe_content(leaf), **describe_encoding(leaf.public_bytes(Encoding.DER))}
+
+
+def describe_content(leaf: x509.Certificate) -> dict[str, Any]:
+    """The part of it that no signature changes."""
     return {
+        "serial": format(leaf.serial_number, "x"),
         "subject": leaf.subject.rfc4514_string(),
         "not_before": leaf.not_valid_before_utc,
         "not_after": leaf.not_valid_after_utc,
-        "spki_sha256": hashlib.sha256(encode_public_key(leaf.public_key())).hexdigest(),  # type: ignore[arg-type]
-        "sha256": hashlib.sha256(der).hexdigest(),
-        "der": der,
+        "spki_sha256": hash_public_key(leaf.public_key()),  # type: ignore[arg-type]
     }
+
+
+def describe_encoding(der: bytes) -> dict[str, Any]:
+    """The rest."""
+    return {"sha256": hashlib.sha256(der).hexdigest(), "der": der}
 
 
 def find_certificate(connection: sa.Connection, issuer_id: str, serial: str) -> Certificate | None:

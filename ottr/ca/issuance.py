@@ -2,8 +2,8 @@
 """Prepare, lint, sign: nothing is signed that was not linted, and nothing is handed out that is not recorded.
 
 ``prepare`` decides on every byte, signs it with a throw-away key of the issuer's kind, and lints that certificate.
-``sign`` takes the prepared one, once, and has the issuer sign the very same bytes, in the transaction that records
-them. The caller may do more in that transaction; only after it is committed the certificate may leave the process.
+``sign`` takes the prepared one, once, and has the issuer sign the very bytes that were linted, in the transaction that
+records them. The caller may do more in it; only after it is committed the certificate may leave the process.
 """
 
 from __future__ import annotations
@@ -16,11 +16,20 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ottr.ca import issuers
-from ottr.ca.certificates import Entry, insert_certificate, is_compromised, record_event
+from ottr.ca.certificates import (
+    Entry,
+    describe_content,
+    describe_encoding,
+    insert_described,
+    is_compromised,
+    record_event,
+)
 from ottr.ca.csr import Request
-from ottr.ca.keys import generate_key, hash_public_key, verify_signature
+from ottr.ca.der import BIT_STRING, SEQUENCE, read, write
+from ottr.ca.keys import generate_key, verify_signature
 from ottr.ca.lint import lint
 from ottr.ca.model import AuditEvent, Certificate, Issuer, KeyAlgorithm, Names, Phase, Role, Status
 from ottr.ca.names import NameRules, include_common_name
@@ -33,7 +42,7 @@ from ottr.errors import AuthorityError, KeyUnavailable, RequestRefused
 _LEAST_LIFE_S = 60.0
 MOST_AHEAD = timedelta(days=30)
 """Of the time a certificate begins to be valid, if that is asked for."""
-_MOST_PENDING = 10_000
+_MOST_PENDING = 1000
 """Prepared and never signed: the oldest are forgotten."""
 
 
@@ -50,8 +59,8 @@ class Terms:
     """None, or more than the profile's: the profile's. Never beyond the issuer's end."""
     not_before: datetime | None = None
     """None: now, backdated. (ACME orders may ask.)"""
-    issuer_id: str = ""
-    """Empty: the active intermediate, for sub-CAs the active root."""
+    issuer: Issuer | None = None
+    """None: the active intermediate, for sub-CAs the active root."""
     key_id: str = ""
     """Of the key the CA holds for it."""
     auto_renew: bool = False
@@ -65,7 +74,6 @@ class Prepared:
 
     token: str = field(repr=False)
     issuer: Issuer
-    builder: x509.CertificateBuilder
     linted: x509.Certificate
     """Signed by nobody's key."""
     entry: Entry
@@ -77,7 +85,7 @@ class Issuance:
     def __init__(self, settings: CaSettings, keyring: Keyring) -> None:
         self._settings = settings
         self._keyring = keyring
-        self._tokens: dict[str, bytes] = {}
+        self._tokens: dict[str, x509.Certificate] = {}
         self._throw_away: dict[KeyAlgorithm, Signer] = {}
         self._lock = threading.Lock()
 
@@ -89,7 +97,8 @@ class Issuance:
             raise RequestRefused(f"nobody can ask for the profile {profile.name}")
         if profile.is_ca and terms.requester not in (SELF, OPERATOR):
             raise RequestRefused("only the operator makes CAs")
-        issuer = self._choose_issuer(connection, profile, terms, now)
+        role = Role.ROOT if profile.is_ca else Role.INTERMEDIATE
+        issuer = terms.issuer or issuers.find_active(connection, role, now)
         names = select_names(request, profile)
         terms.rules.check(names)
         common_name = _select_common_name(request, profile, names, terms.rules)
@@ -118,17 +127,16 @@ class Issuance:
         """Lint content, given the issuer's certificate (None: a root), and return what may be signed once."""
         stand_in = self._find_stand_in(self._keyring.load(issuer.key_id).algorithm)
         try:
-            builder = build_certificate(content)
-            linted = builder.sign(stand_in.key, stand_in.digest)
+            linted = build_certificate(content).sign(stand_in.key, stand_in.digest)
         except ValueError as error:
             raise RequestRefused(f"the certificate cannot be encoded: {error}") from error
         lint(linted, content.profile, certificate)
         token = secrets.token_hex(16)
         with self._lock:
-            self._tokens[token] = linted.tbs_certificate_bytes
+            self._tokens[token] = linted
             while len(self._tokens) > _MOST_PENDING:
                 self._tokens.pop(next(iter(self._tokens)))
-        return Prepared(token, issuer, builder, linted, entry)
+        return Prepared(token, issuer, linted, entry)
 
     def sign(self, connection: sa.Connection, prepared: Prepared) -> Certificate:
         """Sign and record what was linted, in the caller's transaction.
@@ -137,14 +145,13 @@ class Issuance:
         KeyUnavailable when the key cannot sign.
         """
         with self._lock:
-            linted_bytes = self._tokens.pop(prepared.token, None)
-        if linted_bytes is None:
+            linted = self._tokens.pop(prepared.token, None)
+        if linted is None:
             raise AuthorityError("this certificate was prepared for one signature, and that has been made")
-        self._check_still(connection, prepared)
-        signer = self._keyring.load(prepared.issuer.key_id)
-        leaf = prepared.builder.sign(signer.key, signer.digest)
-        _check_signature(leaf, linted_bytes, signer)
-        row = insert_certificate(connection, leaf, prepared.entry)
+        described = describe_content(linted)
+        self._check_still(connection, prepared, described["spki_sha256"])
+        der = _sign(linted.public_bytes(Encoding.DER), self._keyring.load(prepared.issuer.key_id))
+        row = insert_described(connection, {**described, **describe_encoding(der)}, prepared.entry)
         record_event(
             connection,
             prepared.entry.issued_at,
@@ -161,11 +168,6 @@ class Issuance:
         """Addresses that certificates of an issuer carry."""
         settings = self._settings
         return Pointers(settings.issuer_url(issuer_id), settings.crl_url(issuer_id), settings.ocsp_url)
-
-    def _choose_issuer(self, connection: sa.Connection, profile: Profile, terms: Terms, now: datetime) -> Issuer:
-        if terms.issuer_id:
-            return issuers.get_issuer(connection, terms.issuer_id)
-        return issuers.find_active(connection, Role.ROOT if profile.is_ca else Role.INTERMEDIATE, now)
 
     def _choose_dates(self, profile: Profile, terms: Terms, issuer: Issuer, now: datetime) -> tuple[datetime, datetime]:
         """Whole seconds, within the life of the issuer."""
@@ -184,7 +186,7 @@ class Issuance:
             )
         return not_before, not_after
 
-    def _check_still(self, connection: sa.Connection, prepared: Prepared) -> None:
+    def _check_still(self, connection: sa.Connection, prepared: Prepared, spki_sha256: str) -> None:
         """What another process may have changed since ``prepare``: asked in the transaction that signs."""
         if prepared.entry.profile not in (ROOT, OCSP):  # answers about a retired or revoked issuer go on
             issuers.share_issuer(connection, prepared.issuer.id)
@@ -192,7 +194,7 @@ class Issuance:
             signs = issuer.phase in (Phase.ACTIVE, Phase.RETIRING) or prepared.entry.requester == SELF
             if issuer.status is not Status.VALID or not signs:
                 raise RequestRefused(f"{issuer.id} signs no more: it is {issuer.status.value} and {issuer.phase.value}")
-        if is_compromised(connection, hash_public_key(prepared.linted.public_key())):  # type: ignore[arg-type]
+        if is_compromised(connection, spki_sha256):
             raise RequestRefused("this key is known to others: a certificate of it was revoked for that", hint=_NEW_KEY)
 
     def _find_stand_in(self, algorithm: KeyAlgorithm) -> Signer:
@@ -226,11 +228,19 @@ def _select_common_name(request: Request, profile: Profile, names: Names, rules:
     return common_name
 
 
-def _check_signature(leaf: x509.Certificate, linted_bytes: bytes, signer: Signer) -> None:
-    """A token that signs something else, or wrongly, must not go unnoticed."""
-    if leaf.tbs_certificate_bytes != linted_bytes:
+def _sign(linted_der: bytes, signer: Signer) -> bytes:
+    """The linted certificate with another signature, and not one byte of it made anew.
+
+    A token that signs wrongly, or in another way than the certificate says, must not go unnoticed.
+    """
+    content, algorithm, _ = read(linted_der).children()  # RFC 5280 section 4.1.1
+    signature = signer.sign(content.raw)
+    der = write(SEQUENCE, content.raw, algorithm.raw, write(BIT_STRING, b"\x00", signature))
+    leaf = x509.load_der_x509_certificate(der)
+    if leaf.signature_algorithm_oid != signer.signature_oid:
         raise KeyUnavailable("what was to be signed is not what was linted")
     try:
-        verify_signature(signer.public_key, leaf.signature, leaf.tbs_certificate_bytes, signer.digest)
+        verify_signature(signer.public_key, leaf.signature, content.raw, signer.digest)
     except InvalidSignature as error:
         raise KeyUnavailable("the issuer's key made a wrong signature") from error
+    return der

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -16,12 +16,12 @@ from ottr.ca.schema import certificate, issuer
 from ottr.errors import UnknownCertificate
 from ottr.statement import Row, Statement
 
+# Times as seconds: what is made of a row is made once, see ``_build``.
 _JOINED = sa.select(
     issuer,
     certificate.c.der,
     certificate.c.status,
-    certificate.c.not_before,
-    certificate.c.not_after,
+    *(sa.type_coerce(certificate.c[name], sa.BigInteger).label(name) for name in ("not_before", "not_after")),
 ).join(certificate, (certificate.c.serial == issuer.c.serial) & (certificate.c.issuer_id == issuer.c.parent_id))
 
 # Made once: building a statement costs more than running it.
@@ -159,8 +159,8 @@ def _build(row: Row) -> Issuer:
         certificate_der=values["der"],
         serial=values["serial"],
         status=Status(values["status"]),
-        not_before=values["not_before"],
-        not_after=values["not_after"],
+        not_before=datetime.fromtimestamp(values["not_before"], UTC),
+        not_after=datetime.fromtimestamp(values["not_after"], UTC),
         key_identifier=values["key_identifier"],
         crl_number=values["crl_number"],
         status_version=values["status_version"],

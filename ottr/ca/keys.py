@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.x509.oid import SignatureAlgorithmOID
 
 from ottr.ca.model import KeyAlgorithm
 from ottr.errors import KeyUnavailable, RequestRefused
@@ -23,6 +24,17 @@ _CURVES: MappingProxyType[KeyAlgorithm, ec.EllipticCurve] = MappingProxyType(
     {KeyAlgorithm.EC256: ec.SECP256R1(), KeyAlgorithm.EC384: ec.SECP384R1(), KeyAlgorithm.EC521: ec.SECP521R1()}
 )
 _RSA_BITS = MappingProxyType({KeyAlgorithm.RSA2048: 2048, KeyAlgorithm.RSA3072: 3072, KeyAlgorithm.RSA4096: 4096})
+_SIGNATURES: MappingProxyType[tuple[bool, str], x509.ObjectIdentifier] = MappingProxyType(
+    {
+        (False, "sha256"): SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+        (False, "sha384"): SignatureAlgorithmOID.ECDSA_WITH_SHA384,
+        (False, "sha512"): SignatureAlgorithmOID.ECDSA_WITH_SHA512,
+        (True, "sha256"): SignatureAlgorithmOID.RSA_WITH_SHA256,
+        (True, "sha384"): SignatureAlgorithmOID.RSA_WITH_SHA384,
+        (True, "sha512"): SignatureAlgorithmOID.RSA_WITH_SHA512,
+    }
+)
+"""By whether it is RSA, and digest."""
 _LEAST_RSA_BITS, _MOST_RSA_BITS = 2048, 8192
 _SMALL_PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
 
@@ -79,6 +91,11 @@ def digest_for(key: PublicKey) -> Digest | None:
     if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size > 256:
         return hashes.SHA384() if key.key_size <= 384 else hashes.SHA512()
     return hashes.SHA256()
+
+
+def name_signature(algorithm: KeyAlgorithm, digest: Digest | None) -> x509.ObjectIdentifier:
+    """The number by which certificates call signatures of a kind of key (RFC 5280 section 4.1.1.2)."""
+    return SignatureAlgorithmOID.ED25519 if digest is None else _SIGNATURES[is_rsa(algorithm), digest.name]
 
 
 def verify_signature(key: PublicKey, signature: bytes, data: bytes, digest: Digest | None) -> None:

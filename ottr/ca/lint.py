@@ -50,7 +50,7 @@ def _lint_frame(certificate: x509.Certificate, extensions: Extensions) -> Iterat
         yield "its serial is too short or too long to be random (RFC 5280 section 4.1.2.2)"
     if certificate.not_valid_before_utc >= certificate.not_valid_after_utc:
         yield "it ends before it begins"
-    if certificate.subject == x509.Name([]) and _find(extensions, x509.SubjectAlternativeName) is None:
+    if not certificate.subject.rdns and _find(extensions, x509.SubjectAlternativeName) is None:
         yield "it is for nobody"
 
 

@@ -128,6 +128,8 @@ def write_san(names: Names) -> x509.SubjectAlternativeName:
 
 def include_common_name(names: Names, common_name: str) -> Names:
     """The names of a server: a common name that is a host name or address counts as one of them, others do not."""
+    if common_name in names.texts:
+        return names
     for field, parse in (("ip", parse_ip), ("dns", parse_dns)):
         try:
             text = parse(common_name)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from ottr.ca import envelope, folder
@@ -25,6 +26,7 @@ from ottr.ca.keys import (
     generate_key,
     is_rsa,
     judge_key,
+    name_signature,
     parse_private_key,
 )
 from ottr.ca.model import KeyAlgorithm
@@ -39,11 +41,16 @@ class Signer:
     """For the builders of ``cryptography``: certificates, CRLs, OCSP answers."""
     digest: Digest | None
     algorithm: KeyAlgorithm
+    public_key: PublicKey = field(init=False, repr=False)
+    """Its public part, one object: to verify with a new one, OpenSSL would have to get it ready each time."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "public_key", self.key.public_key())
 
     @property
-    def public_key(self) -> PublicKey:
-        """Its public part."""
-        return self.key.public_key()
+    def signature_oid(self) -> x509.ObjectIdentifier:
+        """What a certificate calls its signatures."""
+        return name_signature(self.algorithm, self.digest)
 
     def sign(self, data: bytes) -> bytes:
         """Sign bytes as X.509 does: PKCS#1 v1.5, DER of r and s, or Ed25519."""

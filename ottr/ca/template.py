@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from ottr.ca.keys import PublicKey, judge_key
-from ottr.ca.model import Names
+from ottr.ca.model import KeyAlgorithm, Names
 from ottr.ca.names import write_san
 from ottr.ca.profiles import Profile
 from ottr.errors import RequestRefused
@@ -50,59 +51,63 @@ class Content:
 
 def build_certificate(content: Content) -> x509.CertificateBuilder:
     """Return what only needs a signature."""
+    # RFC 5280 sections 4.2.1.13 and 4.2.2.1; a certificate of its own issuer needs no addresses
+    pointers = None if content.subject == content.issuer else content.pointers
+    kind, above = judge_key(content.public_key), content.issuer_key_identifier
     builder = (
-        x509.CertificateBuilder()
+        _build_frame(content.profile, kind, content.issuer, above, pointers)
         .subject_name(content.subject)
-        .issuer_name(content.issuer)
         .public_key(content.public_key)
         .serial_number(content.serial)
         .not_valid_before(content.not_before)
         .not_valid_after(content.not_after)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(content.public_key), critical=False)
     )
-    for extension, critical in _build_extensions(content):
-        builder = builder.add_extension(extension, critical)
+    if content.names:
+        builder = builder.add_extension(write_san(content.names), critical=not content.subject.rdns)
+    if content.constraints:
+        builder = builder.add_extension(content.constraints, critical=True)
     return builder
 
 
-def _build_extensions(content: Content) -> list[tuple[x509.ExtensionType, bool]]:
-    profile = content.profile
-    key_identifier = x509.SubjectKeyIdentifier.from_public_key(content.public_key)
-    issuer_identifier = x509.AuthorityKeyIdentifier(content.issuer_key_identifier, None, None)
-    extensions: list[tuple[x509.ExtensionType, bool]] = [
+@lru_cache(maxsize=64)
+def _build_frame(
+    profile: Profile, kind: KeyAlgorithm, issuer: x509.Name, issuer_key_identifier: bytes, pointers: Pointers | None
+) -> x509.CertificateBuilder:
+    """What is the same in all certificates of a profile and an issuer for keys of a kind, its extensions as DER."""
+    builder = x509.CertificateBuilder().issuer_name(issuer)
+    for extension, critical in (
         (x509.BasicConstraints(profile.is_ca, profile.path_length), True),
-        (profile.key_usage(judge_key(content.public_key)), True),
-        (key_identifier, False),
-        (issuer_identifier, False),
-    ]
+        (profile.key_usage(kind), True),
+        (x509.AuthorityKeyIdentifier(issuer_key_identifier, None, None), False),
+        *_build_purposes(profile),
+        *(_build_pointers(profile, pointers) if pointers else ()),
+    ):
+        encoded = x509.UnrecognizedExtension(extension.oid, extension.public_bytes())
+        builder = builder.add_extension(encoded, critical)
+    return builder
+
+
+def _build_purposes(profile: Profile) -> Iterator[tuple[x509.ExtensionType, bool]]:
     if profile.usages:
         # OCSPSigning alone, and critical: such a certificate is good for nothing else.
-        extensions.append((x509.ExtendedKeyUsage([usage.oid for usage in profile.usages]), profile.nocheck))
-    if content.names:
-        extensions.append((write_san(content.names), not list(content.subject)))
-    if content.constraints:
-        extensions.append((content.constraints, True))
+        yield x509.ExtendedKeyUsage([usage.oid for usage in profile.usages]), profile.nocheck
     if profile.nocheck:
-        extensions.append((x509.OCSPNoCheck(), False))
-    return extensions + _build_pointers(content)
+        yield x509.OCSPNoCheck(), False
 
 
-def _build_pointers(content: Content) -> list[tuple[x509.ExtensionType, bool]]:
-    """RFC 5280 sections 4.2.1.13 and 4.2.2.1; a certificate of its own issuer needs none."""
-    if content.subject == content.issuer:
-        return []
-    pointers, extensions = content.pointers, list[tuple[x509.ExtensionType, bool]]()
+def _build_pointers(profile: Profile, pointers: Pointers) -> Iterator[tuple[x509.ExtensionType, bool]]:
     access = [(AuthorityInformationAccessOID.CA_ISSUERS, pointers.issuer_url)]
-    if content.profile.points_to_status:
+    if profile.points_to_status:
         access.insert(0, (AuthorityInformationAccessOID.OCSP, pointers.ocsp_url))
     described = [x509.AccessDescription(oid, x509.UniformResourceIdentifier(url)) for oid, url in access if url]
     if described:
-        extensions.append((x509.AuthorityInformationAccess(described), False))
-    if content.profile.points_to_status and pointers.crl_url:
+        yield x509.AuthorityInformationAccess(described), False
+    if profile.points_to_status and pointers.crl_url:
         point = x509.DistributionPoint([x509.UniformResourceIdentifier(pointers.crl_url)], None, None, None)
-        extensions.append((x509.CRLDistributionPoints([point]), False))
-    if not content.profile.points_to_status and not content.profile.nocheck:
-        extensions.append((x509.UnrecognizedExtension(NO_REV_AVAIL, _DER_NULL), False))
-    return extensions
+        yield x509.CRLDistributionPoints([point]), False
+    if not profile.points_to_status and not profile.nocheck:
+        yield x509.UnrecognizedExtension(NO_REV_AVAIL, _DER_NULL), False
 
 
 def build_subject(profile: Profile, names: Names, asked: x509.Name, common_name: str, *, whole: bool) -> x509.Name:

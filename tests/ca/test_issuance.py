@@ -20,6 +20,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from ottr.ca import issuance as issuance_module
 from ottr.ca.authority import Authority, parse_row
+from ottr.ca.certificates import insert_certificate, list_certificates
 from ottr.ca.csr import Request, parse_csr
 from ottr.ca.issuance import Issuance, Terms, select_names
 from ottr.ca.keys import generate_key
@@ -27,7 +28,7 @@ from ottr.ca.model import KeyAlgorithm, Phase, Reason, Role, Status
 from ottr.ca.names import ANY_NAME, NameRules, parse_names
 from ottr.ca.rollover import retire_old, start_rollover
 from ottr.ca.settings import parse_settings
-from ottr.ca.signer import Signer
+from ottr.ca.signer import Signer, build_signer
 from ottr.errors import (
     AuthorityError,
     KeyUnavailable,
@@ -194,7 +195,7 @@ def test_OT_25_serials_are_long_random_and_used_once(authority: Authority) -> No
     assert all(serial.bit_length() > 100 for serial in serials)
     row = authority.issue(build_request("www.example.test"), SERVER)
     with pytest.raises(StoreError), authority.database.write() as connection:
-        issuance_module.insert_certificate(connection, parse_row(row), _entry(authority))
+        insert_certificate(connection, parse_row(row), _entry(authority))
 
 
 def _entry(authority: Authority) -> Any:
@@ -247,6 +248,13 @@ def test_OT_53_JL_01_addresses_are_those_of_the_issuer(authority: Authority, tmp
     assert point.full_name[0].value == "http://pki.example.test/crl/intermediate-1.crl"
     said = run_openssl("x509", "-ocsp_uri", "-noout", "-in", write_pem(tmp_path / "leaf.pem", leaf))
     assert said.strip() == "http://pki.example.test/ocsp"
+
+
+def test_a_certificate_of_its_own_issuer_has_no_addresses(authority: Authority) -> None:
+    root = authority.active_issuer(Role.ROOT).certificate
+    assert not has(root, x509.AuthorityInformationAccess)
+    assert not has(root, x509.CRLDistributionPoints)
+    assert has(authority.active_issuer().certificate, x509.CRLDistributionPoints)
 
 
 def test_without_base_url_there_are_no_addresses(folder: Path, authority: Authority) -> None:
@@ -398,7 +406,7 @@ def test_OT_12_JL_06_a_sub_CA_is_signed_by_the_root_with_its_own_constraints(aut
     assert read(leaf, x509.BasicConstraints).value == x509.BasicConstraints(ca=True, path_length=0)
     assert read(leaf, x509.NameConstraints).critical
     with pytest.raises(RequestRefused, match="may not have CAs below"):
-        issue(authority, request, Terms("sub_ca", ANY_NAME, "operator", issuer_id="intermediate-1"))
+        issue(authority, request, Terms("sub_ca", ANY_NAME, "operator", issuer=authority.active_issuer()))
 
 
 def test_nobody_but_the_operator_makes_CAs(authority: Authority) -> None:
@@ -609,6 +617,22 @@ def test_a_wrong_signature_is_noticed_and_nothing_recorded(authority: Authority)
 def test_what_is_signed_is_what_was_linted(authority: Authority) -> None:
     with pytest.raises(KeyUnavailable, match="not what was linted"):
         _sign_betrayed(authority, lambda signer: Signer(signer.key, hashes.SHA384(), signer.algorithm))
+    # A key of another kind, whose signature is good, but not of the kind that the certificate says.
+    with pytest.raises(KeyUnavailable, match="not what was linted"):
+        _sign_betrayed(authority, lambda signer: build_signer(generate_key(KeyAlgorithm.RSA2048)))
+    with authority.database.read() as connection:
+        assert {row.profile for row in list_certificates(connection)} == {"root", "sub_ca"}
+
+
+def test_the_linted_bytes_are_signed_whatever_is_shown_to_sign(authority: Authority) -> None:
+    prepared, other = (authority.prepare(build_request(name), SERVER) for name in ("a.example.test", "b.example.test"))
+    with authority.database.write() as connection:
+        row = authority.sign(connection, replace(prepared, linted=other.linted))
+    leaf = parse_row(row)
+    assert (row.serial, row.sha256) == (format(leaf.serial_number, "x"), leaf.fingerprint(hashes.SHA256()).hex())
+    assert leaf.tbs_certificate_bytes == prepared.linted.tbs_certificate_bytes
+    assert leaf.signature != prepared.linted.signature
+    leaf.verify_directly_issued_by(prepared.issuer.certificate)
 
 
 def test_keys_the_CA_does_not_know_are_refused() -> None:

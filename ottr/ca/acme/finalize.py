@@ -19,7 +19,8 @@ from ottr.ca.acme.exchange import Ask
 from ottr.ca.acme.memory import Memory, View
 from ottr.ca.acme.orders import build_names, get_order
 from ottr.ca.acme.problems import Problem, malformed
-from ottr.ca.acme.records import Authorization, Issued, Order, find_account_of_key, list_authorizations
+from ottr.ca.acme.records import Authorization, Issued, Order, list_authorizations
+from ottr.ca.acme.schema import account
 from ottr.ca.acme.schema import order as table
 from ottr.ca.acme.settings import AcmeSettings
 from ottr.ca.acme.status import read_order_status
@@ -29,14 +30,16 @@ from ottr.ca.csr import Request, parse_csr
 from ottr.ca.issuance import Prepared, Terms, select_names
 from ottr.ca.issuers import find_active
 from ottr.ca.jose import JoseError, build_jwk
-from ottr.ca.model import Role
+from ottr.ca.model import Issuer, Role
 from ottr.ca.writer import Busy
 from ottr.errors import NameRefused, RequestRefused, UnknownCertificate
 from ottr.statement import Statement
 
-_ONE = table.update().where(table.c.id == sa.bindparam("key"))
-_CLAIM = Statement(_ONE.where(table.c.status == "pending"), ["status"])
-_NOTE = Statement(_ONE, ["certificate"])
+_KEY: sa.BindParameter[str] = sa.bindparam("key")
+_CLAIM = Statement(
+    table.update().where(table.c.id == _KEY, table.c.status == "pending").values(status="valid"), ["certificate"]
+)
+_ACCOUNT_STATUS = Statement(sa.select(account.c.status).where(account.c.thumbprint == _KEY))
 
 
 class Finalizing:
@@ -72,8 +75,7 @@ class Finalizing:
         done = list[Order | Issued]()
         with ExitStack() as stack:
             connection = stack.enter_context(self._authority.database.write(wait=False, told=self._memory.tell(done)))
-            if not self._signs_at_once(connection):
-                raise Busy
+            terms = replace(terms, issuer=self._find_quick(connection))
             done += self._issue(connection, ask, order, request, terms)
             begun = stack.pop_all()
         try:
@@ -94,7 +96,7 @@ class Finalizing:
     def _issue(
         self, connection: sa.Connection, ask: Ask, order: Order, request: Request, terms: Terms
     ) -> tuple[Order, Issued]:
-        prepared = self._prepare(connection, ask, request, terms)
+        prepared = self._prepare(connection, request, terms)
         try:
             signed = self._sign(connection, ask, order, prepared)
         except BaseException:
@@ -103,13 +105,15 @@ class Finalizing:
         self._at_once = not self._settings.validation.caa and self._authority.keyring.is_quick(prepared.issuer.key_id)
         return signed
 
-    def _signs_at_once(self, connection: sa.Connection) -> bool:
-        """After a rollover it is another issuer, whose key may be yet to be opened."""
+    def _find_quick(self, connection: sa.Connection) -> Issuer:
+        """Who signs. After a rollover it is another one, whose key may be yet to be opened: then it raises Busy."""
         try:
             issuer = find_active(connection, Role.INTERMEDIATE, self._authority.clock())
-        except UnknownCertificate:
-            return False  # for a thread to say
-        return self._authority.keyring.is_quick(issuer.key_id)
+        except UnknownCertificate as error:
+            raise Busy from error  # for a thread to say
+        if not self._authority.keyring.is_quick(issuer.key_id):
+            raise Busy
+        return issuer
 
     def _get_ready(self, rows: View, ask: Ask, order_id: str) -> tuple[Order, tuple[Authorization, ...]]:
         order = get_order(rows, ask.owner, order_id)
@@ -143,9 +147,8 @@ class Finalizing:
             method = next((kind for kind, one in proof.challenges.items() if one["status"] == "valid"), "")
             check(proof.value, Claim(account_url, method, proof.wildcard), validation)
 
-    def _prepare(self, connection: sa.Connection, ask: Ask, request: Request, terms: Terms) -> Prepared:
-        thumbprint = build_jwk(request.public_key).thumbprint
-        if thumbprint == ask.jwk.thumbprint or find_account_of_key(connection, thumbprint) is not None:
+    def _prepare(self, connection: sa.Connection, request: Request, terms: Terms) -> Prepared:
+        if _find_status(connection, build_jwk(request.public_key).thumbprint) is not None:
             raise _bad("its key is the key of an account (RFC 8555 section 11.1)")
         try:
             return self._authority.issuance.prepare(connection, request, terms, self._authority.clock())
@@ -158,28 +161,31 @@ class Finalizing:
 
     def _sign(self, connection: sa.Connection, ask: Ask, order: Order, prepared: Prepared) -> tuple[Order, Issued]:
         """Claim first, so that whoever comes second signs nothing; all of it is one transaction."""
-        if not _CLAIM.change(connection, {"key": order.id, "status": "valid"}):
+        place = f"{prepared.issuer.id}/{prepared.linted.serial_number:x}"
+        if not _CLAIM.change(connection, {"key": order.id, "certificate": place}):
             raise Problem("orderNotReady", "the order is being finalized")
         _check_still(connection, ask, order, self._authority.clock())
         try:
             row = self._authority.sign(connection, prepared)
         except RequestRefused as error:
             raise _bad(str(error)) from error
-        place = f"{row.issuer_id}/{row.serial}"
-        _NOTE.change(connection, {"key": order.id, "certificate": place})
-        return replace(order, status="valid", certificate=place), Issued(
-            place, order.account_id, cast("bytes", row.der)
-        )
+        issued = Issued(place, order.account_id, cast("bytes", row.der))
+        return replace(order, status="valid", certificate=place), issued
 
 
 def _check_still(connection: sa.Connection, ask: Ask, order: Order, now: datetime) -> None:
     """An authorization or the account may have been deactivated while the CSR was looked at."""
-    account = find_account_of_key(connection, ask.jwk.thumbprint)
-    if account is None or account.status != "valid":
+    if _find_status(connection, ask.owner.thumbprint) != "valid":
         raise Problem("unauthorized", "the account is not valid any more")
     status = read_order_status(order, list_authorizations(connection, order.authorizations), now)
     if status != "ready":
         raise Problem("orderNotReady", f"the order is {status}")
+
+
+def _find_status(connection: sa.Connection, thumbprint: str) -> str | None:
+    """Of the account with a key; None: it has none."""
+    row = _ACCOUNT_STATUS.fetch_one(connection, {"key": thumbprint})
+    return None if row is None else row[0]
 
 
 def _read_request(ask: Ask) -> Request:

@@ -12,9 +12,7 @@ from enum import Enum
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ottr.ca.authority import OcspSigner
-from ottr.ca.keys import encode_public_key
-from ottr.ca.model import Certificate, KeyAlgorithm, Reason
-from ottr.ca.status.der import (
+from ottr.ca.der import (
     BIT_STRING,
     ENUMERATED,
     OCTET_STRING,
@@ -24,6 +22,8 @@ from ottr.ca.status.der import (
     write,
     write_time,
 )
+from ottr.ca.keys import encode_public_key
+from ottr.ca.model import Certificate, KeyAlgorithm, Reason
 from ottr.errors import KeyUnavailable
 
 _BASIC = write(OID, bytes.fromhex("2b0601050507300101"))

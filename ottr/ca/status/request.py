@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ottr.ca.status.der import (
+from ottr.ca.der import (
     BOOLEAN,
     INTEGER,
     OCTET_STRING,

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from ottr.ca.authority import Authority, parse_row
+from ottr.ca.der import SEQUENCE, read, write
 from ottr.ca.model import Certificate
-from ottr.ca.status.der import SEQUENCE, read, write
 
 SHA1 = hashes.SHA1()
 NONCE = b"n" * 32

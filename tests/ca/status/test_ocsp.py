@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ottr.ca import certificates
 from ottr.ca.authority import Authority, OcspSigner, parse_row
 from ottr.ca.csr import Request
+from ottr.ca.der import INTEGER, OCTET_STRING, OID, SEQUENCE, DerError, read, write
 from ottr.ca.issuance import Terms
 from ottr.ca.keys import generate_key
 from ottr.ca.model import Certificate, KeyAlgorithm, Reason, Role
@@ -26,7 +27,6 @@ from ottr.ca.names import ANY_NAME, parse_names
 from ottr.ca.rollover import start_rollover
 from ottr.ca.signer import build_signer
 from ottr.ca.status.answer import AnswerWriter, Refusal, Validity, write_single
-from ottr.ca.status.der import INTEGER, OCTET_STRING, OID, SEQUENCE, DerError, read, write
 from ottr.ca.status.identities import read_hashable
 from ottr.ca.status.request import Malformed, build_cert_id, parse_request
 from ottr.ca.status.request import build_request as build_shortest

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The little of DER (X.690) that OCSP needs: strict reading that keeps the bytes as they were sent, and writing.
+"""The little of DER (X.690) that OCSP and signing need: strict reading that keeps bytes as they are, and writing.
 
-Requests are echoed byte for byte, and answers have several parts that ``cryptography`` neither reads nor builds:
-more than one certificate, extensions of one answer, names of requestors.
+OCSP requests are echoed byte for byte, and answers have several parts that ``cryptography`` neither reads nor builds:
+more than one certificate, extensions of one answer, names of requestors. A certificate that has been linted is signed
+as it is, byte for byte.
 """
 
 from __future__ import annotations
