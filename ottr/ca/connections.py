@@ -49,6 +49,32 @@ class Crowd:
         self._waiting.pop(one, None)
 
 
+class IdleTimer:
+    """Closes a connection that was silent for a time; one timer for many requests."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, timeout_s: float) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._timeout_s = timeout_s
+        self._heard_at = loop.time()
+        self._timer = loop.call_later(timeout_s, self._look)
+
+    def reset(self) -> None:
+        """Something was heard."""
+        self._heard_at = self._loop.time()
+
+    def stop(self) -> None:
+        """Somebody else looks after the connection."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        left_s = self._heard_at + self._timeout_s - self._loop.time()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._look)
+        else:
+            self._transport.close()
+
+
 class PatientProtocol(HttpToolsProtocol):
     """One connection. ``crowd`` is that of its server, see ``build_protocol``."""
 
@@ -57,6 +83,8 @@ class PatientProtocol(HttpToolsProtocol):
     _received = 0
     _begun = False
     """The headers of a request are on their way."""
+    _idle: IdleTimer | None = None
+    """Of a client whose last request was answered without the parser."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """It may be silent for as long as patience lasts."""
@@ -65,6 +93,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before the end of the headers."""
+        self._end_idle()
         if not self._has_headers():
             self._await_headers()
             self._received += len(data)
@@ -99,8 +128,24 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It waits no more."""
         super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment]  # it knows the protocol: only the collector would end both
+        self._end_idle()
         self._stop_timer()
         self.crowd.remove(self)
+
+    def await_next(self) -> None:
+        """A request was answered without the parser: of those that wait for a further one it is the last now."""
+        self._stop_timer()
+        if self._idle is None:
+            self._idle = IdleTimer(self.loop, self.transport, self.timeout_keep_alive)
+        self._idle.reset()
+        self.crowd.remove(self)
+        self.crowd.add(self)
+
+    def _end_idle(self) -> None:
+        if self._idle is not None:
+            self._idle.stop()
+            self._idle = None
 
     def _has_headers(self) -> bool:
         cycle: Any = self.cycle

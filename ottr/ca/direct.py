@@ -2,42 +2,35 @@
 """ACME requests on their way from a connection to the server and back, without ASGI.
 
 ASGI would cost as much as the work itself: for each request a task, events, and an answer in two writes, each a record
-of TLS and a system call. Here a request is handed over by the callback that has read its end, and answered in one.
+of TLS and a system call. Here a request is handed over by the callback that has read its end, and answered in one. In
+the form that most clients use it is told from its bytes, and does not go through uvicorn's parser either.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from asyncio.events import TimerHandle
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from ottr.ca.acme.exchange import MOST_BYTES, Later, Message, Reply
+from ottr.ca.acme.exchange import JOSE_TYPE, MOST_BYTES, Later, Message, Reply
 from ottr.ca.acme.server import AcmeServer
 from ottr.ca.acme.validation.glance import find_loop
 from ottr.ca.connections import PatientProtocol
+from ottr.ca.plain import Head, Posts
+from ottr.ca.wire import Response, build_message, write_reply
 
 _LOG = logging.getLogger(__name__)
-_WITHOUT_CONTENT = (204, 304)
-_WANTED = (b"host", b"content-type")
 _MOST_WORKING = 1000
 _RETRY_AFTER_S = "5"
 _DIED = Reply(500, headers={"Connection": "close"})
 
 Answer = TypeVar("Answer", Reply, Reply | Later)
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """The bytes of an answer, and whether the connection stays open after it."""
-
-    raw: bytes
-    keep: bool
 
 
 class AcmeProtocol(PatientProtocol):
@@ -46,19 +39,26 @@ class AcmeProtocol(PatientProtocol):
     acme: AcmeServer
     pool: Executor
     prefix: str
+    posts: Posts
     working: set[AcmeProtocol]
     """Of the whole server: those whose request is in the pool, clients that have gone included."""
     _asked: RequestResponseCycle | None = None
     """The request whose body is awaited, or that is being answered."""
     _held: RequestResponseCycle | None = None
     """The same, if it is not begun because the client does not read the answers before it."""
+    _nobody = asyncio.Event()
+    """Who would wait for a body that is there."""
     _timer_of_client: TimerHandle | None = None
     """The client has so long to send the rest, or to read."""
 
     def data_received(self, data: bytes) -> None:
         """A part of a request, or more than one."""
-        super().data_received(data)
-        self._await_body()
+        found = self.posts.read(data) if self._is_idle() else None
+        if found is None:
+            super().data_received(data)
+            self._await_body()
+        else:
+            self._hear_plainly(*found)
 
     def on_response_complete(self) -> None:
         """What came before this answer is next."""
@@ -99,6 +99,39 @@ class AcmeProtocol(PatientProtocol):
         if not cycle.more_body:  # it came while another one was answered
             self.loop.call_soon(self._hear, cycle)
 
+    def _is_idle(self) -> bool:
+        """Whether the parser has not even a part of a request, and the client reads what it is given."""
+        return not (self._has_headers() or self._begun or self.flow.write_paused)
+
+    def _hear_plainly(self, path: str, head: Head, body: bytes) -> None:
+        """A request is whole, and the parser has not seen it: what comes behind it is queued by that all the same."""
+        self._unset_keepalive_if_required()
+        self._stop_timer()
+        self.crowd.remove(self)
+        base, address = f"{self.scheme}://{head.host}{self.prefix}", self.client[0] if self.client else ""
+        message = Message("POST", path, base, body, JOSE_TYPE, address=address)
+        cycle = self.cycle = self._asked = self._build_cycle(path)
+        self._begin(message, cycle)
+        if self._asked is cycle:
+            self._end_idle()
+
+    def _build_cycle(self, path: str) -> RequestResponseCycle:
+        cycle = RequestResponseCycle(
+            scope={"method": "POST", "path": path},  # type: ignore[typeddict-item]  # for who logs it
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=self._nobody,
+            expect_100_continue=False,
+            keep_alive=True,
+            on_response=self.on_response_complete,
+        )
+        cycle.more_body = False
+        return cycle
+
     def _await_body(self) -> None:
         """Wait for the rest of a request, but not without end."""
         if self._asked is None or not self._asked.more_body or self.transport.is_closing():
@@ -123,7 +156,9 @@ class AcmeProtocol(PatientProtocol):
             self._held = cycle
             self._timer_of_client = self.loop.call_later(self.crowd.patience.body_s, self.transport.abort)
             return
-        message = build_message(cycle.scope, self.prefix, bytes(cycle.body))
+        self._begin(build_message(cycle.scope, self.prefix, bytes(cycle.body)), cycle)
+
+    def _begin(self, message: Message, cycle: RequestResponseCycle) -> None:
         if self.acme.is_quick(message):
             self._take(message, cycle, _attempt(message, lambda: self.acme.begin(message)))
         else:
@@ -186,6 +221,10 @@ class AcmeProtocol(PatientProtocol):
         if not (response.keep and cycle.keep_alive):
             self.transport.close()
             self._timer_of_client = self.loop.call_later(self.crowd.patience.body_s, self.transport.abort)
+        elif not self.pipeline and not self._begun:
+            self.flow.resume_reading()
+            self.await_next()
+            return
         self.on_response_complete()
 
 
@@ -196,39 +235,9 @@ def add_acme(
 
     The server works in threads of the pool unless that takes longer than the work.
     """
-    shared = {"acme": server, "pool": pool, "prefix": prefix, "working": set()}
+    posts = Posts(prefix, JOSE_TYPE)
+    shared = {"acme": server, "pool": pool, "prefix": prefix, "posts": posts, "working": set()}
     return type("AcmeServersProtocol", (AcmeProtocol, base), shared)
-
-
-def build_message(scope: Any, prefix: str, body: bytes) -> Message:
-    """A request below the prefix, as the server takes it."""
-    headers = {name: value for name, value in scope["headers"] if name in _WANTED}
-    host, client = headers.get(b"host", b"").decode("latin-1"), scope["client"]
-    return Message(
-        method=scope["method"],
-        path=scope["raw_path"].decode("latin-1")[len(prefix) :],
-        base=f"{scope['scheme']}://{host}{prefix}",
-        body=body,
-        content_type=headers.get(b"content-type", b"").decode("latin-1"),
-        query=scope["query_string"].decode("latin-1"),
-        address=client[0] if client else "",
-    )
-
-
-def write_reply(reply: Reply, default_headers: Any, *, head_only: bool, keep: bool) -> bytes:
-    """The whole of an HTTP/1.1 response."""
-    content = b"" if reply.status in _WITHOUT_CONTENT else reply.content
-    lines = [f"{name.lower()}: {value}\r\n" for name, value in reply.headers.items()]
-    lines += [f"link: {link}\r\n" for link in reply.links]
-    if content:
-        lines.append(f"content-type: {reply.content_type}\r\n")
-    if reply.status not in _WITHOUT_CONTENT:
-        lines.append(f"content-length: {len(content)}\r\n")
-    if not keep and "Connection" not in reply.headers:
-        lines.append("connection: close\r\n")
-    given = b"".join(b"%b: %b\r\n" % pair for pair in default_headers)
-    head = "".join(lines).encode("latin-1")
-    return b"".join((STATUS_LINE[reply.status], given, head, b"\r\n", b"" if head_only else content))
 
 
 def _attempt(message: Message, answer: Callable[[], Answer]) -> Answer | Reply:

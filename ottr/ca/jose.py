@@ -8,7 +8,7 @@ base64url with padding, signatures of the wrong size.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import hmac
 import json
@@ -42,6 +42,10 @@ _CURVES: Mapping[str, tuple[ec.EllipticCurve, int, str, ec.ECDSA]] = MappingProx
 _CURVE_NAMES = MappingProxyType({"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"})
 _RSA_BITS = range(2048, 8193)
 _MEMBERS = frozenset({"protected", "payload", "signature"})
+_CANONICAL = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
+_URL_SAFE, _STANDARD = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
+_LAST = {2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}
+"""How base64url can end when so many characters remain beside fours: without bits that mean nothing."""
 
 
 class JoseError(ValueError):
@@ -65,7 +69,7 @@ class Jwk:
     @property
     def text(self) -> str:
         """Canonical JSON: members in lexical order, no spaces."""
-        return json.dumps(dict(sorted(self.members.items())), separators=(",", ":"))
+        return _CANONICAL.encode(dict(self.members))
 
     @property
     def thumbprint(self) -> str:
@@ -94,7 +98,7 @@ class Jws:
         if self.algorithm != jwk.algorithm:
             raise JoseError(f"this key signs with {jwk.algorithm}")
         try:
-            _verify(jwk.key, self.signature, self.signing_input)
+            _verify(jwk, self.signature, self.signing_input)
         except InvalidSignature as error:
             raise JoseError("the signature is not made with this key") from error
 
@@ -109,17 +113,16 @@ class Jws:
 
 def encode(raw: bytes) -> str:
     """Base64url without padding."""
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
 
 
 def decode(text: Any, what: str) -> bytes:
     """Read base64url without padding, only in its canonical form. Raises JoseError."""
-    if not isinstance(text, str) or not _BASE64URL.fullmatch(text) or len(text) % 4 == 1:
+    if not isinstance(text, str) or not _BASE64URL.fullmatch(text) or (rest := len(text) % 4) == 1:
         raise JoseError(f"{what} is not base64url without padding")
-    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if encode(raw) != text:
+    if rest and text[-1] not in _LAST[rest]:
         raise JoseError(f"{what} is not canonical base64url")
-    return raw
+    return binascii.a2b_base64(text.encode().translate(_STANDARD) + b"=" * (-rest % 4))
 
 
 def parse_json(raw: bytes, what: str) -> dict[str, Any]:
@@ -135,7 +138,7 @@ def parse_json(raw: bytes, what: str) -> dict[str, Any]:
 
 def parse_jws(content: Any, what: str = "the request") -> Jws:
     """Take a flattened JWS apart (RFC 7515 section 7.2.2). Raises JoseError."""
-    if not isinstance(content, dict) or set(content) != _MEMBERS:
+    if not isinstance(content, dict) or content.keys() != _MEMBERS:
         raise JoseError(f"{what} is not a flattened JWS of protected, payload and signature alone")
     raw_header = decode(content["protected"], f"the protected header of {what}")
     header = parse_json(raw_header, f"the protected header of {what}")
@@ -211,15 +214,16 @@ def _read_okp(content: Mapping[str, Any]) -> PublicKey:
         raise JoseError("the jwk is no Ed25519 key") from error
 
 
-def _verify(key: PublicKey, signature: bytes, data: bytes) -> None:
-    if isinstance(key, rsa.RSAPublicKey):
-        key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        _, size, _, scheme = _CURVES[_CURVE_NAMES[key.curve.name]]
+def _verify(jwk: Jwk, signature: bytes, data: bytes) -> None:
+    key = jwk.key
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        _, size, _, scheme = _CURVES[jwk.members["crv"]]
         if len(signature) != 2 * size:  # RFC 7518 section 3.4: r and s, each of full size
             raise InvalidSignature
         r, s = (int.from_bytes(half, "big") for half in (signature[:size], signature[size:]))
         key.verify(encode_dss_signature(r, s), data, scheme)
+    elif isinstance(key, rsa.RSAPublicKey):
+        key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
     else:
         key.verify(signature, data)
 

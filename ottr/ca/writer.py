@@ -121,7 +121,7 @@ class Writer:
         try:
             if self._connection is None:
                 self._open()
-            return self._find_version()
+            return self._find_version(number)
         finally:
             self._turn.release()
 
@@ -143,7 +143,7 @@ class Writer:
             self._manner = manner
         self._driver.execute("BEGIN IMMEDIATE")
         if manner.durable:
-            self._find_version()  # for who asks while the disk is waited for
+            self._find_version(self._read_counter())  # for who asks while the disk is waited for
         return connection
 
     def _tidy(self) -> None:
@@ -160,9 +160,8 @@ class Writer:
                 self._driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 self._driver.execute(_WRITE)
 
-    def _find_version(self) -> Version:
-        """For who has the turn. The counter is read first: a commit of others right now then makes the next one ask."""
-        number = self._read_counter()
+    def _find_version(self, number: int) -> Version:
+        """For who has the turn. The counter was read first: what is committed after that makes the next one ask."""
         [(others,)] = self._driver.execute("PRAGMA data_version").fetchall()
         if self._seen is not None and self._seen[0] != number and self._seen[1] == (self._own, others):
             self._own += 1  # what others do is not told as long as something is still being read over the connection

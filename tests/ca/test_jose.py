@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import base64
 import json
+import string
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -81,8 +83,20 @@ def test_base64url_is_without_padding_and_canonical(text: Any) -> None:
         decode(text, "it")
 
 
-def test_base64url_comes_back() -> None:
-    assert decode(encode(b"\xfb\xff\x00"), "it") == b"\xfb\xff\x00"
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 32])
+def test_base64url_comes_back(size: int) -> None:
+    raw = (b"\xfb\xff\x00" * size)[:size]
+    assert decode(encode(raw), "it") == raw
+
+
+@pytest.mark.parametrize(("start", "ends"), [("A", 4), ("AA", 16), ("AAA", 64)])
+def test_of_base64url_every_text_is_another_value(start: str, ends: int) -> None:
+    read: dict[bytes, str] = {}
+    for last in string.ascii_letters + string.digits + "-_":
+        with suppress(JoseError):
+            read[decode(start + last, "it")] = start + last
+    assert len(read) == ends
+    assert all(encode(raw) == text for raw, text in read.items())
 
 
 @pytest.mark.parametrize("raw", [b'{"a": 1, "a": 2}', b"[]", b"{", b'{"a": NaN}', b"\xff", b"[" * 100_000])

@@ -137,7 +137,7 @@ def read_ask(message: Message, nonces: Nonces, rows: View, *, with_key: bool | N
 
 def _check_header(header: Mapping[str, Any], message: Message, nonces: Nonces) -> bytes:
     """Check it, and return what the nonce stands for."""
-    if set(header) - _HEADER:
+    if not header.keys() <= _HEADER:
         raise JoseError("the protected header has parameters that are not known")
     if ("jwk" in header) == ("kid" in header):
         raise JoseError("the protected header has either jwk or kid")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from ottr.ca.authority import Clock
+from ottr.ca.plain import read_fields, read_length
 from ottr.ca.status.cache import Entry
 from ottr.ca.status.caching import build_age_header, build_answer_headers
 from ottr.ca.status.responder import Responder
@@ -19,10 +20,6 @@ from ottr.errors import StoreError
 _REQUEST_LINE = re.compile(
     rb"(?:POST " + OCSP_PATH + rb"|GET " + OCSP_PATH + rb"/([A-Za-z0-9+/=%_-]{1,512})) HTTP/1\.1"
 )
-_FIELD = re.compile(rb"([A-Za-z-]{1,40}): ?([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
-_HARMLESS = frozenset((b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"via"))
-_SINGLE = {b"content-type": REQUEST_TYPE.encode(), b"connection": b"keep-alive"}
-_LENGTH = re.compile(rb"[1-9][0-9]{0,4}")
 _MOST_HEADS, _LONGEST_HEAD = 4096, 1024
 
 Head = int | bytes | None
@@ -74,27 +71,12 @@ def judge_head(head: bytes) -> Head:
     """Read a request's line and headers, without the empty line at their end."""
     line, *fields = head.split(b"\r\n")
     asked = _REQUEST_LINE.fullmatch(line)
-    values = _read_fields(fields)
+    values = read_fields(fields, REQUEST_TYPE.encode())
     if asked is None or values is None or b"host" not in values:
         return None
     if asked[1] is not None:
         return None if {b"content-length", b"content-type"} & values.keys() else decode_path(asked[1]) or None
-    length = values.get(b"content-length", b"")
-    return int(length) if _LENGTH.fullmatch(length) and b"content-type" in values else None
-
-
-def _read_fields(lines: list[bytes]) -> dict[bytes, bytes] | None:
-    """None when there is one that is unusual, says something we would have to heed, or is there twice."""
-    values: dict[bytes, bytes] = {}
-    for line in lines:
-        field = _FIELD.fullmatch(line)
-        name = field[1].lower() if field else b""
-        if field is None or name in values:
-            return None
-        if name not in _HARMLESS and name != b"content-length" and _SINGLE.get(name) != field[2].lower():
-            return None
-        values[name] = field[2]
-    return values
+    return read_length(values) or None if b"content-type" in values else None
 
 
 def _write_tail(entry: Entry) -> bytes:

@@ -21,6 +21,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 import sqlalchemy as sa
+import uvloop
 from cryptography import x509
 
 from ottr.ca.acme.disk import Disk
@@ -123,14 +124,14 @@ def test_a_glance(family: socket.AddressFamily) -> None:
         loop, done = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
         with socket.socket(family, socket.SOCK_DGRAM) as server:
             server.bind(("127.0.0.1" if family is socket.AF_INET else "::1", 0))
-            server.setblocking(False)
+            server.settimeout(30)
             Glance(loop, server.getsockname()[:2], question, VALUE, done.set_result)
-            asked, client = await loop.sock_recvfrom(server, 4096)
+            asked, client = server.recvfrom(4096)
             assert asked == question
-            await loop.sock_sendto(server, answer(asked, VALUE.decode()).to_wire(), client)
+            server.sendto(answer(asked, VALUE.decode()).to_wire(), client)
             return bool(await asyncio.wait_for(done, 30))
 
-    assert asyncio.run(look())
+    assert uvloop.run(look())
 
 
 def test_a_glance_that_sees_nothing_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,8 +147,8 @@ def test_a_glance_that_sees_nothing_has_an_end(monkeypatch: pytest.MonkeyPatch) 
             Glance(loop, place, write_question(NAME), VALUE, done.set_result)
             return bool(await asyncio.wait_for(done, 30))
 
-    assert not asyncio.run(look(listens=True))
-    assert not asyncio.run(look(listens=False))
+    assert not uvloop.run(look(listens=True))
+    assert not uvloop.run(look(listens=False))
     assert find_loop() is None
 
 
@@ -197,20 +198,20 @@ def threads(server: AcmeServer, monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
 def test_a_challenge_that_is_met_needs_no_thread(client: Client, publish: Publish, threads: list[None]) -> None:
     challenge = challenge_of(client, client.order("www.lab.test"), publish)
-    reply = asyncio.run(Hurry(client).ask(challenge["url"], {}))
+    reply = uvloop.run(Hurry(client).ask(challenge["url"], {}))
     assert (reply.document["status"], len(threads)) == ("valid", 0)
 
 
 def test_what_is_not_seen_at_a_glance_is_looked_at(client: Client, publish: Publish, threads: list[None]) -> None:
     """An alias is followed there, and what is missing is said."""
     challenge = challenge_of(client, client.order("www.lab.test"), None)
-    reply = asyncio.run(Hurry(client).ask(challenge["url"], {}))
+    reply = uvloop.run(Hurry(client).ask(challenge["url"], {}))
     assert (reply.document["status"], len(threads)) == ("invalid", 1)
     assert "no TXT record" in reply.document["error"]["detail"]
     order = client.order("away.lab.test")
     challenge = challenge_of(client, order, None)
     publish("proof.lab.test", b64(hashlib.sha256(client.key_authorization(challenge).encode()).digest()))
-    reply = asyncio.run(Hurry(client).ask(challenge["url"], {}))
+    reply = uvloop.run(Hurry(client).ask(challenge["url"], {}))
     assert (reply.document["status"], len(threads)) == ("valid", 2)
 
 
@@ -222,7 +223,7 @@ def test_without_a_server_that_can_be_asked_at_once_a_thread_looks(
         client.server = serve(validation=validation)
         monkeypatch.setattr("dns.resolver.get_default_resolver", lambda: type("Resolver", (), {"nameservers": []}))
         challenge = challenge_of(client, client.order("www.lab.test"), None)
-        reply = asyncio.run(Hurry(client).ask(challenge["url"], {}))
+        reply = uvloop.run(Hurry(client).ask(challenge["url"], {}))
         assert reply.document["status"] == "invalid"
 
 
@@ -251,10 +252,10 @@ def test_what_was_seen_is_recorded_when_others_have_written(
         return reply
 
     with ExitStack() as stack:
-        reply = asyncio.run(meet(lambda: stack.enter_context(elsewhere.write()), stack.close))
+        reply = uvloop.run(meet(lambda: stack.enter_context(elsewhere.write()), stack.close))
     assert (reply.document["status"], len(threads)) == ("valid", 1)
     with ExitStack() as stack:
-        reply = asyncio.run(
+        reply = uvloop.run(
             meet(
                 lambda: stack.enter_context(client.server._authority.database.write()),
                 lambda: disk.commit(stack.pop_all().close) and None,
@@ -272,7 +273,7 @@ def test_what_was_seen_is_recorded_when_others_have_written(
             stack.close()
             under_way.set_result(None)
 
-        reply = asyncio.run(meet(enter, leave))
+        reply = uvloop.run(meet(enter, leave))
     assert (reply.document["status"], len(threads)) == ("valid", 2)
 
 
@@ -287,7 +288,7 @@ def test_looks_that_end_with_the_server(client: Client, serve: Serve) -> None:
             _, begun = Hurry(client).begin(challenge["url"], {})
             assert isinstance(begun, Later)
 
-        asyncio.run(leave())
+        uvloop.run(leave())
         [glance] = client.server._authorized._looks._glances.values()
         client.server.close()
         assert glance._socket.fileno() == -1
@@ -311,7 +312,7 @@ def test_issuing_waits_for_nothing_but_the_disk(client: Client, prove: Prove, au
         asked = (hurry.ask(one.document["finalize"], payload) for one, payload in zip(made, payloads, strict=True))
         return await asyncio.gather(*asked)
 
-    replies = asyncio.run(both())
+    replies = uvloop.run(both())
     assert [one.document["status"] for one in replies] == ["valid", "valid"]
     with authority.database.read() as connection:
         recorded = {f"{one.issuer_id}/{one.serial}" for one in list_certificates(connection)}
@@ -375,7 +376,7 @@ def test_a_commit_that_nobody_can_do_leaves_nothing_and_others_can_write(
     assert not held
     with authority.database.write(wait=False) as connection:
         assert connection.execute(sa.select(orders.c.status).where(orders.c.certificate == "")).scalar() == "pending"
-    reply = asyncio.run(hurry.ask(order.document["finalize"], payload))
+    reply = uvloop.run(hurry.ask(order.document["finalize"], payload))
     assert reply.document["status"] == "valid"
 
 
@@ -395,7 +396,7 @@ def test_the_first_certificate_of_a_new_issuer_is_signed_in_a_thread(
     monkeypatch.setattr(authority.issuance, "prepare", note)
     for number, order in enumerate(made):
         payload = {"csr": b64(make_csr(f"n{number}.lab.test"))}
-        reply = asyncio.run(hurry.ask(order.document["finalize"], payload))
+        reply = uvloop.run(hurry.ask(order.document["finalize"], payload))
         assert reply.document["status"] == "valid"
     assert "MainThread" not in signed_by
     assert len(signed_by) == 2
@@ -471,7 +472,7 @@ def test_what_is_refused_holds_nobody_up(client: Client, prove: Prove) -> None:
         _, begun = hurry.begin(made[0].document["finalize"], {"csr": b64(csr)})
         assert isinstance(begun, Reply)
         assert begun.document["type"].endswith(":badCSR")
-    reply = asyncio.run(hurry.ask(made[0].document["finalize"], {"csr": b64(make_csr("n0.lab.test"))}))
+    reply = uvloop.run(hurry.ask(made[0].document["finalize"], {"csr": b64(make_csr("n0.lab.test"))}))
     assert reply.document["status"] == "valid"
 
 

@@ -107,8 +107,6 @@ def test_of_two_that_finalize_at_once_one_gets_the_certificate(
         assert len(list(list_certificates(connection, certificate.c.requester == who))) == 3
 
 
-# asyncio drops what its factory refuses, and leaves closing it to the reference count.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_who_connects_and_does_not_begin_TLS_is_bounded_in_number_and_time(served: Authority) -> None:
     with run_server(served, Patience(headers_s=1.5, connections=3)) as port, ExitStack() as stack:
 
@@ -118,7 +116,9 @@ def test_who_connects_and_does_not_begin_TLS_is_bounded_in_number_and_time(serve
         silent = [call() for _ in range(3)]
         assert is_closed(call())  # one too many, while the others may still begin
         assert all(map(is_closed, silent))
-        Client(cast("AcmeServer", Wire(port))).register()
+        wire = Wire(port)
+        stack.callback(wire.connection.close)
+        Client(cast("AcmeServer", wire)).register()
 
 
 def is_closed(connection: socket.socket) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+import uvloop
 from uvicorn.server import ServerState
 
 from ottr.ca import direct
@@ -31,6 +32,7 @@ class Desk:
     word: threading.Event = field(default_factory=threading.Event)
     work: Future[None] = field(default_factory=Future)
     heard: list[str] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
 
     def is_quick(self, message: Message) -> bool:
         return not message.path.startswith("/slow")
@@ -54,6 +56,7 @@ class Desk:
 
     def handle(self, message: Message) -> Reply:
         self.heard.append(message.path)
+        self.messages.append(message)
         if message.path == "/slow":
             self.word.wait(30)
         if message.path == "/wrong":
@@ -99,7 +102,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture
 def visit(pool: ThreadPoolExecutor) -> Callable[..., None]:
     def run(visitor: Callable[[Place], Awaitable[None]], patience: Patience = PATIENCE) -> None:
-        asyncio.run(asyncio.wait_for(serve(visitor, patience, pool), 60))
+        uvloop.run(asyncio.wait_for(serve(visitor, patience, pool), 60))
 
     return run
 
@@ -107,7 +110,7 @@ def visit(pool: ThreadPoolExecutor) -> Callable[..., None]:
 async def serve(visitor: Callable[[Place], Awaitable[None]], patience: Patience, pool: ThreadPoolExecutor) -> None:
     desk, made = Desk(), []
     kind = add_acme(build_protocol(patience), desk, pool)  # type: ignore[arg-type]
-    config = uvicorn.Config(serve, http=kind, ws="none", lifespan="off")
+    config = uvicorn.Config(page, http=kind, ws="none", lifespan="off")
     config.load()
     state = ServerState()
 
@@ -123,8 +126,20 @@ async def serve(visitor: Callable[[Place], Awaitable[None]], patience: Patience,
             await place.close()
 
 
+async def page(scope: Any, receive: Any, send: Any) -> None:
+    """In place of all that is not ACME."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"900")]})
+    await send({"type": "http.response.body", "body": _ANSWER})
+
+
 def ask(path: str, length: int = 0, more: str = "") -> bytes:
     return f"POST /acme{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{more}\r\n".encode()
+
+
+def ask_plainly(path: str, body: bytes = b"{}") -> bytes:
+    """As most clients do."""
+    head = f"POST /acme{path} HTTP/1.1\r\nHost: ca.test\r\nContent-Type: application/jose+json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def until(what: Callable[[], Any]) -> None:
@@ -159,6 +174,167 @@ def test_who_does_not_read_the_answers_is_not_answered_further(visit: Callable[.
     visit(leave, Patience(headers_s=600, body_s=0.1))
 
 
+def test_plain_requests_may_be_cut_anywhere(visit: Callable[..., None]) -> None:
+    sent = ask_plainly("/one", b"first") + ask_plainly("/two", b"second") + ask_plainly("/three", b"third")
+
+    async def cut(place: Place) -> None:
+        for at in range(len(sent)):
+            reader, writer = await place.call()
+            await until(lambda: len(place.made) == at + 1)  # noqa: B023 for this round
+            place.made[-1].data_received(sent[:at])
+            place.made[-1].data_received(sent[at:])
+            for _ in range(3):
+                assert (await reader.readuntil(_ANSWER)).startswith(b"HTTP/1.1 200")
+            writer.transport.abort()
+        assert place.desk.heard == ["/one", "/two", "/three"] * len(sent)
+        assert [one.body for one in place.desk.messages] == [b"first", b"second", b"third"] * len(sent)
+
+    visit(cut)
+
+
+def test_a_plain_request_says_the_same_without_the_parser(visit: Callable[..., None]) -> None:
+    async def say(place: Place) -> None:
+        reader, writer = await place.call()
+        for sent in (ask_plainly("/a/b_-9"), ask_plainly("/a/b_-9").replace(b"Host", b"X-Other: 1\r\nHost")):
+            writer.write(sent)
+            await reader.readuntil(_ANSWER)
+        shortly, parsed = place.desk.messages
+        assert shortly == parsed
+        assert (parsed.url, parsed.body, parsed.address) == ("http://ca.test/acme/a/b_-9", b"{}", "127.0.0.1")
+
+    visit(say)
+
+
+def test_what_looks_like_a_request_inside_of_another_is_none(visit: Callable[..., None]) -> None:
+    async def smuggle(place: Place) -> None:
+        for outer in (b"POST /acme/one HTTP/1.1\r\nHost: x\r\nX-Rest: ", b"POST /acme", ask("/quick", 1000)):
+            reader, _ = await place.call()
+            await until(lambda: place.made and not place.made[-1].transport.is_closing())
+            place.made[-1].data_received(outer)
+            place.made[-1].data_received(ask_plainly("/two"))
+            place.made[-1].transport.close()
+            await reader.read()
+        assert "/two" not in place.desk.heard
+
+    visit(smuggle)
+
+
+def test_what_follows_a_plain_request_has_its_turn_after_it(visit: Callable[..., None]) -> None:
+    async def follow(place: Place) -> None:
+        reader, writer = await place.call()
+        writer.write(ask_plainly("/later"))
+        await until(lambda: place.made and place.made[0]._asked)
+        place.made[0].data_received(ask_plainly("/one"))
+        place.made[0].data_received(ask_plainly("/two") + ask("/three"))
+        assert place.desk.heard == []
+        place.desk.work.set_result(None)
+        assert (await reader.readuntil(b"late")).startswith(b"HTTP/1.1 200")
+        for _ in range(3):
+            await reader.readuntil(_ANSWER)
+        writer.write(ask_plainly("/four"))
+        await reader.readuntil(_ANSWER)
+        assert place.desk.heard == ["the end", "/one", "/two", "/three", "/four"]
+
+    visit(follow)
+
+
+def test_who_does_not_read_the_answers_to_plain_requests_is_not_answered_further(visit: Callable[..., None]) -> None:
+    async def flood(place: Place) -> None:
+        reader, writer = await place.call()
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await until(lambda: place.made)
+        count = 0
+        while not place.made[0].flow.write_paused:
+            place.made[0].data_received(ask_plainly("/big"))
+            count += 1
+        place.made[0].data_received(ask_plainly("/quick"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert place.desk.heard == ["/big"] * count
+        reader._transport.resume_reading()  # type: ignore[attr-defined]
+        writer.write(ask("/quick", more="Connection: close\r\n"))
+        assert (await reader.read()).count(b"HTTP/1.1 200") == count + 2
+
+    visit(flood)
+
+
+def test_a_server_that_ends_answers_a_plain_request_first(visit: Callable[..., None]) -> None:
+    async def end(place: Place) -> None:
+        reader, writer = await place.call()
+        writer.write(ask_plainly("/later"))
+        await until(lambda: place.made and place.made[0]._asked)
+        place.made[0].shutdown()
+        place.desk.work.set_result(None)
+        answer = await reader.read()
+        assert answer.endswith(b"late")
+        assert b"connection: close\r\n" in answer
+
+    visit(end)
+
+
+@pytest.mark.parametrize("former", [b"", ask_plainly("/quick"), b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize("asked", [ask_plainly("/later"), ask("/later")])
+@pytest.mark.parametrize("following", [b"", b"POST /acme"])
+def test_who_waits_for_an_answer_has_any_time_and_is_not_in_the_way(
+    visit: Callable[..., None], former: bytes, asked: bytes, following: bytes
+) -> None:
+    async def wait(place: Place) -> None:
+        reader, writer = await place.call()
+        await until(lambda: place.made)
+        place.made[0].timeout_keep_alive = 0.1  # type: ignore[assignment]
+        if former:
+            writer.write(former)
+            await reader.readuntil(_ANSWER)
+        writer.write(asked)
+        await until(lambda: place.made[0]._asked)
+        if following:
+            place.made[0].data_received(following)
+        end = place.made[0].loop.time() + 0.3
+        await until(lambda: place.made[0].loop.time() > end)
+        for count in (2, 3):  # of these one has to go
+            await place.call()
+            await until(lambda: len(place.made) == count)  # noqa: B023 for this round
+        place.made[0].timeout_keep_alive = 600
+        place.desk.work.set_result(None)
+        assert (await reader.readuntil(b"late")).startswith(b"HTTP/1.1 200")
+        if following:
+            assert await reader.read() == b"", "for the rest of the next one it has its time"
+
+    visit(wait, Patience(headers_s=0.2, body_s=0.1, waiting=1))
+
+
+def test_who_is_silent_after_an_answer_is_hung_up_on(visit: Callable[..., None]) -> None:
+    async def wait(place: Place) -> None:
+        reader, writer = await place.call()
+        await until(lambda: place.made)
+        place.made[0].timeout_keep_alive = 0.1  # type: ignore[assignment]
+        writer.write(ask_plainly("/quick"))
+        assert (await reader.read()).endswith(_ANSWER)
+        await until(lambda: place.made[0]._idle is None)
+
+    visit(wait)
+
+
+def test_of_those_that_are_silent_the_first_has_to_go(visit: Callable[..., None]) -> None:
+    async def come(place: Place) -> None:
+        calls = []
+        for count in (1, 2):
+            calls.append(await place.call())
+            await until(lambda: len(place.made) == count)  # noqa: B023 for this round
+        heard_at = []
+        for reader, writer in (*calls, calls[0]):
+            writer.write(ask_plainly("/quick"))
+            await reader.readuntil(_ANSWER)
+            heard_at.append(place.made[0]._idle._heard_at)  # type: ignore[union-attr]
+            await until(lambda: place.made[0].loop.time() > heard_at[0])
+        assert heard_at[0] < heard_at[2]
+        await place.call()
+        assert await calls[1][0].read() == b""
+        assert not place.made[0].transport.is_closing()
+
+    visit(come, Patience(headers_s=600, body_s=600, waiting=2))
+
+
 def test_a_body_that_comes_in_pieces(visit: Callable[..., None]) -> None:
     async def send(place: Place) -> None:
         for length, status in ((100_000, b"200"), (300_000, b"413")):
@@ -169,6 +345,9 @@ def test_a_body_that_comes_in_pieces(visit: Callable[..., None]) -> None:
             await until(lambda: len(place.made[-1].cycle.body) == 70_000)
             writer.write(b"x" * (length - 70_000))
             assert (await reader.readline()).split()[1] == status
+            if status == b"200":
+                writer.write(ask("/quick", more="Connection: close\r\n"))
+                assert (await reader.read()).count(_ANSWER) == 2
             writer.transport.abort()
 
     visit(send)

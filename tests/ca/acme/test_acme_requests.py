@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ottr.ca.acme.exchange import Message, Reply
+from ottr.ca.acme.nonces import LIFETIME_S, Nonces
 from ottr.ca.acme.server import AcmeServer
 from tests.ca.acme.client import BASE, Client, b64, b64_json, make_key, sign, write_jwk, write_jws
 from tests.ca.conftest import MovableClock
@@ -65,6 +66,18 @@ def test_an_old_nonce_does_not_count(client: Client, clock: MovableClock) -> Non
     nonce = client.nonce()
     clock.move(hours=2)
     assert kind(client.post(client.kid, nonce=nonce)) == (400, "badNonce")
+
+
+def test_a_used_nonce_is_remembered_until_none_of_its_age_can_still_be_judged(clock: MovableClock) -> None:
+    nonces = Nonces(clock)
+    body = nonces.read(nonces.give()) or b""
+    assert nonces.use(body)
+    clock.move(seconds=LIFETIME_S + 30)  # as if a signature that came with it again took half a minute to check
+    nonces.give()
+    assert not nonces.use(body)
+    clock.move(seconds=60)
+    nonces.give()
+    assert nonces.use(body), "it takes memory forever"
 
 
 @pytest.mark.parametrize(

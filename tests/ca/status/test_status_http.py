@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from ottr.ca.authority import Authority
+from ottr.ca.connections import IdleTimer
 from ottr.ca.listening import open_listener
 from ottr.ca.model import Certificate, Reason
 from ottr.ca.opening import open_authority
 from ottr.ca.status.answer import Refusal
 from ottr.ca.status.fast import FastPath
-from ottr.ca.status.listening import IdleTimer, add_fast_path
+from ottr.ca.status.listening import add_fast_path
 from ottr.ca.status.transport import encode_path
 from ottr.errors import AuthorityError
 from ottr.lab.network import claim_network

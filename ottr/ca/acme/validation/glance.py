@@ -102,13 +102,14 @@ class Glance:
             self._socket.close()
             raise
         self._timer = loop.call_later(_WAIT_S, self._end, b"")
-        loop.add_reader(self._socket, self._hear)
+        # By its number: asyncio would write the socket down, both addresses asked for, to say it is not there yet.
+        loop.add_reader(self._socket.fileno(), self._hear)
 
     def close(self) -> None:
         """Listen no more; for the loop's thread, or when the loop has ended."""
         if not self._loop.is_closed():
             self._timer.cancel()
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
     def _hear(self) -> None:
