@@ -83,6 +83,8 @@ class PatientProtocol(HttpToolsProtocol):
     _received = 0
     _begun = False
     """The headers of a request are on their way."""
+    _whole = True
+    """What the parser was given ends with the end of a request, which may be later than the answer to it."""
     _idle: IdleTimer | None = None
     """Of a client whose last request was answered without the parser."""
 
@@ -109,11 +111,17 @@ class PatientProtocol(HttpToolsProtocol):
         """The first bytes of a request."""
         super().on_message_begin()
         self._begun = True
+        self._whole = False
 
     def on_headers_complete(self) -> None:
         """The request is known."""
         self._begun = False
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The last bytes of a request."""
+        super().on_message_complete()
+        self._whole = True
 
     def on_response_complete(self) -> None:
         """Of those that wait for a further request it is the last now."""

@@ -100,8 +100,8 @@ class AcmeProtocol(PatientProtocol):
             self.loop.call_soon(self._hear, cycle)
 
     def _is_idle(self) -> bool:
-        """Whether the parser has not even a part of a request, and the client reads what it is given."""
-        return not (self._has_headers() or self._begun or self.flow.write_paused)
+        """Whether all is answered, the parser has no part of a request, and the client reads what it is given."""
+        return self._whole and not self._has_headers() and not self.flow.write_paused
 
     def _hear_plainly(self, path: str, head: Head, body: bytes) -> None:
         """A request is whole, and the parser has not seen it: what comes behind it is queued by that all the same."""

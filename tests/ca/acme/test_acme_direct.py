@@ -17,7 +17,7 @@ import uvloop
 from uvicorn.server import ServerState
 
 from ottr.ca import direct
-from ottr.ca.acme.exchange import Later, Message, Reply
+from ottr.ca.acme.exchange import MOST_BYTES, Later, Message, Reply
 from ottr.ca.connections import Patience, build_protocol
 from ottr.ca.direct import AcmeProtocol, add_acme
 
@@ -33,6 +33,8 @@ class Desk:
     work: Future[None] = field(default_factory=Future)
     heard: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    threads: list[int] = field(default_factory=list)
+    """In which the ends came."""
 
     def is_quick(self, message: Message) -> bool:
         return not message.path.startswith("/slow")
@@ -44,6 +46,7 @@ class Desk:
 
     def finish(self) -> Reply:
         self.heard.append("the end")
+        self.threads.append(threading.get_ident())
         if not self.work.done():
             self.word.wait(30)
         return Reply(body=b"late")
@@ -110,7 +113,7 @@ def visit(pool: ThreadPoolExecutor) -> Callable[..., None]:
 async def serve(visitor: Callable[[Place], Awaitable[None]], patience: Patience, pool: ThreadPoolExecutor) -> None:
     desk, made = Desk(), []
     kind = add_acme(build_protocol(patience), desk, pool)  # type: ignore[arg-type]
-    config = uvicorn.Config(page, http=kind, ws="none", lifespan="off")
+    config = uvicorn.Config(page, http=kind, ws="none", lifespan="off", timeout_keep_alive=600)
     config.load()
     state = ServerState()
 
@@ -215,6 +218,22 @@ def test_what_looks_like_a_request_inside_of_another_is_none(visit: Callable[...
             place.made[-1].transport.close()
             await reader.read()
         assert "/two" not in place.desk.heard
+
+    visit(smuggle)
+
+
+def test_what_looks_like_a_request_in_a_body_that_nobody_reads_is_none(visit: Callable[..., None]) -> None:
+    """The answer comes before the body, which goes nowhere; what follows it is a request again."""
+    inner = ask_plainly("/two")
+
+    async def smuggle(place: Place) -> None:
+        reader, writer = await place.call()
+        writer.write(f"POST /page HTTP/1.1\r\nHost: x\r\nContent-Length: {2 * len(inner)}\r\n\r\n".encode())
+        await reader.readuntil(_ANSWER)
+        for part in (inner, inner, ask_plainly("/three")):
+            place.made[0].data_received(part)
+        await reader.readuntil(_ANSWER)
+        assert place.desk.heard == ["/three"]
 
     visit(smuggle)
 
@@ -376,6 +395,16 @@ def test_the_last_answer_is_waited_for_a_while(visit: Callable[..., None]) -> No
     visit(ask_and_leave_it, Patience(headers_s=600, body_s=0.1))
 
 
+@pytest.mark.parametrize(("length", "status"), [(MOST_BYTES, b"200"), (MOST_BYTES + 1, b"413")])
+def test_how_long_a_body_may_be(visit: Callable[..., None], length: int, status: bytes) -> None:
+    async def send(place: Place) -> None:
+        reader, writer = await place.call()
+        writer.write(ask("/quick", length) + b"x" * length)
+        assert (await reader.readline()).split()[1] == status
+
+    visit(send)
+
+
 def test_a_body_that_does_not_come(visit: Callable[..., None]) -> None:
     async def wait(place: Place) -> None:
         reader, writer = await place.call()
@@ -447,6 +476,18 @@ def test_an_answer_that_is_to_wait(visit: Callable[..., None]) -> None:
         assert (await reader.readuntil(b"late")).startswith(b"HTTP/1.1 200")
         assert (await reader.readuntil(_ANSWER)).startswith(b"HTTP/1.1 200")
         assert place.desk.heard.count("the end") == 1, "who has gone is not answered"
+
+    visit(wait)
+
+
+def test_what_a_thread_has_done_is_answered_by_the_event_loop(visit: Callable[..., None]) -> None:
+    async def wait(place: Place) -> None:
+        reader, writer = await place.call()
+        writer.write(ask_plainly("/later"))
+        await until(lambda: place.made and place.made[0]._asked)
+        await asyncio.to_thread(place.desk.work.set_result, None)
+        await reader.readuntil(b"late")
+        assert place.desk.threads == [threading.get_ident()]
 
     visit(wait)
 
@@ -531,3 +572,15 @@ def test_a_mistake_in_the_server_is_answered_and_written_down(
 
     visit(ask_for_it)
     assert path in caplog.text
+
+
+def test_where_too_many_connections_are_the_next_is_told_so(visit: Callable[..., None]) -> None:
+    async def come(place: Place) -> None:
+        reader, writer = await place.call()
+        await until(lambda: place.made)
+        place.made[0].limit_concurrency = 1
+        writer.write(ask("/quick"))
+        assert (await reader.readline()).startswith(b"HTTP/1.1 503")
+        assert place.desk.heard == []
+
+    visit(come)
