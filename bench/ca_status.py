@@ -4,6 +4,10 @@
 The same OCSP request goes to `ottr ca serve` (with a thousand certificates and with many), to nginx that serves the
 answer as a static file, and to the responder of the openssl program, in turns, from wrk on the same machine. Counted is
 the CPU time of the server's processes. Then nginx serves the tree of `ottr ca publish`, and a CRL is built and signed.
+
+The tree is held against a static file with a short name, in an nginx with the same settings. Two more rows say where
+the difference is: a static file with a URL as long as that of an OCSP request, and the same without sendfile, which the
+configuration of the tree switches off.
 """
 
 from __future__ import annotations
@@ -85,7 +89,12 @@ http {{
     }}
 }}
 """
-_STATIC = """root {folder}; default_type application/ocsp-response; error_page 405 =200 $uri;"""
+_STATIC = """\
+root {folder};
+        default_type application/ocsp-response;
+        error_page 405 =200 $uri;
+        location /copied/ {{ sendfile off; }}
+"""
 _REPORT = re.compile(r"(\d+) requests in ([\d.]+)s")
 
 
@@ -95,6 +104,7 @@ wrk.method, wrk.body = "POST", file:read("*a")
 wrk.headers["Content-Type"] = "application/ocsp-request"
 """
 _NGINX_POST, _NGINX_GET, _PUBLISHED = "nginx, static POST", "nginx, static GET", "nginx, published tree, GET"
+_NGINX_LONG, _NGINX_COPIED = "nginx, static GET, long URL", "nginx, static GET, long URL, no sendfile"
 _OTTR_FEW, _OTTR_MANY, _OTTR_GET = "ottr, POST", "ottr, POST, many certificates", "ottr, GET"
 _OPENSSL = "openssl ocsp, POST"
 
@@ -154,19 +164,23 @@ def run_loads(runs: int, seconds: int, rows: int) -> list[Load]:
         many = stack.enter_context(_serve_ca(folder / "many", network.port(1), rows))
         path = encode_path(few.request)
         answer = (few.published / "www" / "ocsp" / find_file(few.request)).read_bytes()
-        (folder / "static").mkdir()
-        (folder / "static" / "answer").write_bytes(answer)
+        long = "a" * (len(f"ocsp/{path}") - len("copied/"))
+        for file in ("answer", f"direct/{long}", f"copied/{long}"):
+            (folder / "static" / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "static" / file).write_bytes(answer)
         server = _STATIC.format(folder=folder / "static")
         static = stack.enter_context(_serve_nginx(folder / "nginx", network.port(2), server))
         include = f"include {few.published}/nginx.conf;"
         published = stack.enter_context(_serve_nginx(folder / "tree", network.port(3), include))
-        plain = f"http://127.0.0.1:{network.port(2)}/answer"
+        files = f"http://127.0.0.1:{network.port(2)}"
         targets = (
-            Target(_NGINX_POST, plain, static, few.request),
+            Target(_NGINX_POST, f"{files}/answer", static, few.request),
             Target(_OTTR_FEW, f"{few.url}/ocsp", few.pid, few.request),
             Target(_OTTR_MANY, f"{many.url}/ocsp", many.pid, many.request),
             Target(_OTTR_GET, f"{few.url}/ocsp/{path}", few.pid),
-            Target(_NGINX_GET, plain, static),
+            Target(_NGINX_GET, f"{files}/answer", static),
+            Target(_NGINX_LONG, f"{files}/direct/{long}", static),
+            Target(_NGINX_COPIED, f"{files}/copied/{long}", static),
             Target(_PUBLISHED, f"http://127.0.0.1:{network.port(3)}/ocsp/{path}", published),
             stack.enter_context(_serve_openssl(folder / "openssl", few, other.port(0))),
         )

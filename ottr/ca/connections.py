@@ -136,7 +136,8 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It waits no more."""
         super().connection_lost(exc)
-        self.cycle = None  # type: ignore[assignment]  # it knows the protocol: only the collector would end both
+        self.cycle = None  # type: ignore[assignment]  # cycles know the protocol: only the collector would end both
+        self.pipeline.clear()
         self._end_idle()
         self._stop_timer()
         self.crowd.remove(self)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from asyncio.events import TimerHandle
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -68,6 +69,7 @@ class AcmeProtocol(PatientProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It waits no more."""
         self._stop_waiting()
+        self._asked = self._held = None
         super().connection_lost(exc)
 
     def on_body(self, body: bytes) -> None:
@@ -92,7 +94,7 @@ class AcmeProtocol(PatientProtocol):
             self.loop.call_soon(self._hear, held)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if app is not self.app or not cycle.scope["raw_path"].startswith(f"{self.prefix}/".encode()):
+        if not cycle.scope["raw_path"].startswith(f"{self.prefix}/".encode()):
             super()._start_asgi_task(cycle, app)
             return
         self._asked = cycle
@@ -190,13 +192,17 @@ class AcmeProtocol(PatientProtocol):
                 self._submit(message, cycle, lambda: self.acme.end(message, later))
 
         def tell(_: object) -> None:
-            if find_loop() is self.loop:
-                finish()
+            waiting = held()
+            if waiting is None:
+                return
+            if find_loop() is loop:
+                waiting()
                 return
             with suppress(RuntimeError):  # the server has stopped meanwhile
-                self.loop.call_soon_threadsafe(finish)
+                loop.call_soon_threadsafe(waiting)
 
-        timer = self.loop.call_later(later.most_s, finish)
+        loop, held = self.loop, weakref.ref(finish)  # by the timer: the work keeps for ever whom it has told
+        timer = loop.call_later(later.most_s, finish)
         work.add_done_callback(tell)
 
     def _work(self, message: Message, cycle: RequestResponseCycle, answer: Callable[[], Reply]) -> None:

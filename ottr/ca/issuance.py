@@ -211,6 +211,7 @@ SELF = "ca"
 OPERATOR = "operator"
 """Who sits at the command line."""
 _NEW_KEY = "make a new key and ask again"
+_OTHER_KEY = "nothing was issued; look whether the key file or the token's key is still the issuer's"
 
 
 def select_names(request: Request, profile: Profile) -> Names:
@@ -238,9 +239,9 @@ def _sign(linted_der: bytes, signer: Signer) -> bytes:
     der = write(SEQUENCE, content.raw, algorithm.raw, write(BIT_STRING, b"\x00", signature))
     leaf = x509.load_der_x509_certificate(der)
     if leaf.signature_algorithm_oid != signer.signature_oid:
-        raise KeyUnavailable("what was to be signed is not what was linted")
+        raise KeyUnavailable("the issuer's key signs in another way than the certificate says", hint=_OTHER_KEY)
     try:
         verify_signature(signer.public_key, leaf.signature, content.raw, signer.digest)
     except InvalidSignature as error:
-        raise KeyUnavailable("the issuer's key made a wrong signature") from error
+        raise KeyUnavailable("the issuer's key made a wrong signature", hint=_OTHER_KEY) from error
     return der

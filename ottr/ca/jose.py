@@ -183,9 +183,10 @@ def build_jwk(key: PublicKey) -> Jwk:
 
 
 def _read_ec(content: Mapping[str, Any]) -> PublicKey:
-    if content.get("crv") not in _CURVES:
+    crv = content.get("crv")
+    if not isinstance(crv, str) or crv not in _CURVES:
         raise AlgorithmError("the crv of the jwk is not one of " + ", ".join(_CURVES))
-    curve, size, _, _ = _CURVES[content["crv"]]
+    curve, size, _, _ = _CURVES[crv]
     x, y = (decode(content.get(name), f"{name} of the jwk") for name in ("x", "y"))
     if len(x) != size or len(y) != size:
         raise JoseError(f"x and y of the jwk must have {size} bytes")

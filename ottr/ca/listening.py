@@ -18,9 +18,9 @@ from ottr.errors import AuthorityError
 
 _LOG = logging.getLogger(__name__)
 _BREAK_S = 1.0
+_HINT = "if it is files, `ulimit -n` or systemd's LimitNOFILE lets the server have more of them"
 _KEEP_ALIVE_S = 75
 _SHUTDOWN_S = 20
-_MOST_CONNECTIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,8 @@ class Listener:
             self._break.cancel()
         self._loop.remove_reader(self.sockets[0])
         self.sockets[0].close()
+        for task in self._beginning:  # what begins now would be served, and waited for
+            task.cancel()
 
     async def wait_closed(self) -> None:
         """For uvicorn, which itself waits for the connections that are open."""
@@ -111,7 +113,7 @@ class Listener:
         except (BlockingIOError, ConnectionAbortedError):  # it has gone again
             return
         except OSError as error:  # no more open files, say: it waits, and the loop would call again and again
-            _LOG.error("nobody can connect for the next %s s: %s", _BREAK_S, error.strerror)
+            _LOG.error("nobody can connect for the next %s s: %s; %s", _BREAK_S, error.strerror, _HINT)
             self._loop.remove_reader(self.sockets[0])
             self._break = self._loop.call_later(_BREAK_S, self._go_on)
             return
@@ -169,7 +171,6 @@ def _configure(application: Starlette, place: tuple[str, int], protocol: type[as
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_SHUTDOWN_S,
-        limit_concurrency=_MOST_CONNECTIONS,
         lifespan="on",
     )
     config.load()

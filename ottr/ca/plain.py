@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 _FIELD = re.compile(rb"([A-Za-z-]{1,40}): ?([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
 _HARMLESS = frozenset((b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"via"))
 _LENGTH = re.compile(rb"[1-9][0-9]{0,4}")
-_MOST_HEADS, _LONGEST_HEAD = 4096, 1024
+MOST_HEADS, LONGEST_HEAD = 4096, 1024
+"""That are known, and bytes of one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,8 @@ class Posts:
 
     def __init__(self, prefix: str, content_type: str) -> None:
         self._line = re.compile(rb"POST %b(/[A-Za-z0-9_/-]{1,200}) HTTP/1\.1" % re.escape(prefix.encode()))
-        self._content_type = content_type.encode()
-        self._heads: dict[bytes, Head | None] = {}
+        kind = content_type.encode()
+        self._judge = lru_cache(MOST_HEADS)(lambda fields: _read_head(fields.split(b"\r\n"), kind))
         """Clients send the same headers again and again."""
 
     def read(self, data: bytes) -> tuple[str, Head, bytes] | None:
@@ -40,20 +42,10 @@ class Posts:
         head, _, body = data.partition(b"\r\n\r\n")
         line, _, fields = head.partition(b"\r\n")
         found = self._line.fullmatch(line)
-        if found is None:
-            return None
-        judged = self._heads[fields] if fields in self._heads else self._judge(fields)
-        if judged is None or len(body) != judged.length:
+        judged = self._judge(fields) if found is not None and len(fields) <= LONGEST_HEAD else None
+        if found is None or judged is None or len(body) != judged.length:
             return None
         return found[1].decode(), judged, body
-
-    def _judge(self, fields: bytes) -> Head | None:
-        if len(fields) > _LONGEST_HEAD:
-            return None
-        if len(self._heads) >= _MOST_HEADS:
-            self._heads.clear()
-        judged = self._heads[fields] = _read_head(fields.split(b"\r\n"), self._content_type)
-        return judged
 
 
 def _read_head(lines: Sequence[bytes], content_type: bytes) -> Head | None:

@@ -74,7 +74,10 @@ def build_certificate(content: Content) -> x509.CertificateBuilder:
 def _build_frame(
     profile: Profile, kind: KeyAlgorithm, issuer: x509.Name, issuer_key_identifier: bytes, pointers: Pointers | None
 ) -> x509.CertificateBuilder:
-    """What is the same in all certificates of a profile and an issuer for keys of a kind, its extensions as DER."""
+    """What is the same in all certificates of a profile and an issuer for keys of a kind, its extensions as DER.
+
+    Names that are equal may be encoded in two ways, but no two issuers have the same key identifier.
+    """
     builder = x509.CertificateBuilder().issuer_name(issuer)
     for extension, critical in (
         (x509.BasicConstraints(profile.is_ca, profile.path_length), True),

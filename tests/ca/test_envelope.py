@@ -288,3 +288,16 @@ def test_files_of_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("ottr.ca.files._MOST_BYTES", 2)
     with pytest.raises(AuthorityError, match="too large"):
         read_file(tmp_path / "a")
+
+
+@pytest.mark.parametrize(("algorithm", "is_quick"), [(KeyAlgorithm.EC256, True), (KeyAlgorithm.RSA2048, False)])
+def test_a_key_is_quick_once_it_was_opened_unless_it_is_of_RSA(
+    tmp_path: Path, algorithm: KeyAlgorithm, is_quick: bool
+) -> None:
+    FileKeyring(tmp_path / "keys", RIGHT).create("root-1", algorithm)
+    keyring = FileKeyring(tmp_path / "keys", RIGHT)
+    assert not keyring.is_quick("root-1")
+    keyring.load("root-1")
+    assert keyring.is_quick("root-1") == is_quick
+    keyring.close()
+    assert not keyring.is_quick("root-1")

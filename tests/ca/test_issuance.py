@@ -615,10 +615,10 @@ def test_a_wrong_signature_is_noticed_and_nothing_recorded(authority: Authority)
 
 
 def test_what_is_signed_is_what_was_linted(authority: Authority) -> None:
-    with pytest.raises(KeyUnavailable, match="not what was linted"):
+    with pytest.raises(KeyUnavailable, match="another way than the certificate says"):
         _sign_betrayed(authority, lambda signer: Signer(signer.key, hashes.SHA384(), signer.algorithm))
     # A key of another kind, whose signature is good, but not of the kind that the certificate says.
-    with pytest.raises(KeyUnavailable, match="not what was linted"):
+    with pytest.raises(KeyUnavailable, match="another way than the certificate says"):
         _sign_betrayed(authority, lambda signer: build_signer(generate_key(KeyAlgorithm.RSA2048)))
     with authority.database.read() as connection:
         assert {row.profile for row in list_certificates(connection)} == {"root", "sub_ca"}
@@ -670,3 +670,9 @@ def test_generated_keys_are_of_their_kind() -> None:
         "RSAPrivateKey",
         "Ed25519PrivateKey",
     }
+
+
+def test_that_an_OCSP_signer_is_not_asked_about_is_no_critical_extension(authority: Authority) -> None:
+    """RFC 6960 section 4.2.2.2.1: who does not know it need not refuse the certificate."""
+    certificate = authority.load_ocsp_signer("intermediate-1").certificate
+    assert not read(certificate, x509.OCSPNoCheck).critical

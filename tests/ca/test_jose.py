@@ -10,8 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from ottr.ca.jose import AlgorithmError, JoseError, Jws, build_jwk, decode, encode, parse_json, parse_jwk, parse_jws
 
@@ -60,15 +62,19 @@ def test_the_thumbprint_is_that_of_rfc_7638() -> None:
         ({**EC, "d": "AA"}, "not a public key"),
         ({"kty": "dsa"}, "kty"),
         ({**EC, "crv": "secp256k1"}, "crv"),
+        ({**EC, "crv": []}, "crv"),
+        ({"kty": ["EC"]}, "kty"),
         ({**EC, "x": b64(b"1" * 31), "y": b64(b"1" * 32)}, "32 bytes"),
         ({**EC, "x": b64(b"1" * 32), "y": b64(b"1" * 33)}, "32 bytes"),
         ({**EC, "x": b64(b"1" * 32), "y": b64(b"1" * 32)}, "no point"),
         ({**EC, "x": b64(b"1" * 32)}, "y of the jwk"),
         ({"kty": "RSA", "n": b64(b"\xff" * 128), "e": "AQAB"}, "2048"),
         ({"kty": "RSA", "n": b64(b"\xff" * 1025), "e": "AQAB"}, "2048"),
+        ({"kty": "RSA", "n": b64(b"\x01" + b"\xff" * 1024), "e": "AQAB"}, "2048"),
         ({"kty": "RSA", "n": b64(b"\xff" * 256), "e": b64(b"\x01" * 9)}, "exponent"),
         ({"kty": "RSA", "n": b64(b"\xff" * 256), "e": "AA"}, "no RSA key"),
         ({"kty": "OKP", "crv": "Ed448", "x": "AA"}, "Ed25519"),
+        ({"kty": "OKP", "crv": "X25519", "x": b64(b"1" * 32)}, "must be Ed25519"),
         ({"kty": "OKP", "crv": "Ed25519", "x": "AA"}, "no Ed25519 key"),
     ],
 )
@@ -128,3 +134,16 @@ def test_signatures_and_macs_do_not_stand_in_for_each_other() -> None:
         Jws({"alg": "RS256"}, b"", b".", b"").verify(jwk)
     with pytest.raises(JoseError, match="MAC"):
         Jws({"alg": "HS256"}, b"", b".", b"").verify_mac(b"key")
+
+
+def test_the_parts_of_a_signature_have_the_size_of_the_curve() -> None:
+    """RFC 7518 section 3.4: r and s with more zeros before them would be the same signature in other words."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    parts = decode_dss_signature(key.sign(b"said", ec.ECDSA(hashes.SHA256())))
+    for size in (32, 33):
+        jws = Jws({"alg": "ES256"}, b"", b"said", parts[0].to_bytes(32) + parts[1].to_bytes(size))
+        if size == 32:
+            jws.verify(build_jwk(key.public_key()))
+        else:
+            with pytest.raises(JoseError, match="not made with this key"):
+                jws.verify(build_jwk(key.public_key()))

@@ -94,7 +94,7 @@ class StrangeRsa(rsa.RSAPublicKey):
         (StrangeRsa(Numbers(2**16383 + 1), 16384), "16384 bits"),
         (StrangeRsa(Numbers(2**2048 + 1), 2049), "2049 bits"),
         (StrangeRsa(Numbers(3, 3), 2048), "exponent"),
-        (StrangeRsa(Numbers(3, 65538), 2048), "exponent"),
+        (StrangeRsa(Numbers(3, 65540), 2048), "exponent"),
         (StrangeRsa(Numbers(3, 2**64 + 1), 2048), "exponent"),
         (StrangeRsa(Numbers(2**2047), 2048), "small factor"),
         (StrangeRsa(Numbers(97 * (2**2040 + 1)), 2048), "small factor"),
@@ -225,3 +225,10 @@ def test_a_CSR_without_common_name_or_names() -> None:
     request = parse_csr(encode_csr(build_csr()))
     assert request.common_name == ""
     assert not request.names
+
+
+@pytest.mark.parametrize("prime", [one for one in range(3, 100, 2) if all(one % other for other in range(2, one))])
+def test_no_prime_below_a_hundred_divides_a_modulus(prime: int) -> None:
+    with pytest.raises(RequestRefused, match="small factor"):
+        judge_key(StrangeRsa(Numbers(prime**300), 2048))
+    assert judge_key(StrangeRsa(Numbers(101**300), 2048)) == KeyAlgorithm.RSA2048

@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+import uvicorn
 
 from ottr.ca.authority import Authority
 from ottr.ca.connections import DEFAULT_PATIENCE, Patience
@@ -43,6 +44,12 @@ def loop_name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 @contextmanager
 def serve(authority: Authority, loop_name: str, patience: Patience = DEFAULT_PATIENCE) -> Iterator[int]:
     """Serve with TLS on the loop of that name, with small buffers in the kernel; yields the port."""
+    with start(authority, loop_name, patience) as server:
+        yield int(server.servers[0].sockets[0].getsockname()[1])
+
+
+@contextmanager
+def start(authority: Authority, loop_name: str, patience: Patience) -> Iterator[uvicorn.Server]:
     ready: SimpleQueue[asyncio.AbstractEventLoop] = SimpleQueue()
     with ExitStack() as stack:
         settings = ServerSettings(port=0, names=("x.test",))
@@ -54,7 +61,7 @@ def serve(authority: Authority, loop_name: str, patience: Patience = DEFAULT_PAT
             listener = server.servers[0].sockets[0]
             for kind in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 listener.setsockopt(socket.SOL_SOCKET, kind, _BUFFER_BYTES)
-            yield int(listener.getsockname()[1])
+            yield server
         finally:
             server.should_exit = True
             thread.join()
@@ -152,6 +159,27 @@ def exchange(plain: socket.socket, incoming: ssl.MemoryBIO, outgoing: ssl.Memory
         else:
             plain.sendall(outgoing.read())
             return done
+
+
+def test_who_begins_TLS_when_the_server_ends_is_not_let_in(authority: Authority, loop_name: str) -> None:
+    """Else he would be served, and waited for."""
+    with ExitStack() as stack:
+        late, busy = socket.socket(), socket.socket()
+        for one in (stack.enter_context(late), stack.enter_context(busy)):
+            one.settimeout(20)
+        with start(authority, loop_name, Patience(headers_s=600, body_s=600)) as server:
+            listener = server.servers[0].sockets[0]
+            port = int(listener.getsockname()[1])
+            busy.connect(("127.0.0.1", port))
+            secured = stack.enter_context(trust_anybody().wrap_socket(busy))
+            secured.sendall(b"POST /acme/new-order HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1")
+            late.connect(("127.0.0.1", port))
+            assert is_served(port)  # so he is in
+            server.should_exit = True
+            wait_for(lambda: listener.fileno() == -1)
+            with pytest.raises((ConnectionResetError, ssl.SSLError)):
+                trust_anybody().wrap_socket(late)
+            secured.close()
 
 
 def test_who_does_not_read_is_not_read_from_until_he_does(authority: Authority, loop_name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import pytest
 
-from ottr.ca import plain
 from ottr.ca.plain import Head, Posts
 
 USUAL = (
@@ -55,6 +54,7 @@ def test_what_is_beyond_doubt(posts: Posts) -> None:
         (b"Connection: keep-alive", b"Connection: close"),
         (b"Connection: keep-alive", b"Connection: keep-alive, TE"),
         (b"Content-Length: 2\r\n", b""),
+        (b"Content-Length: 2\r\nConnection: keep-alive\r\n\r\n{}", b"Connection: keep-alive\r\n\r\n{"),
         (b"Content-Length: 2", b"Content-Length: 02"),
         (b"Content-Length: 2", b"Content-Length: +2"),
         (b"Content-Length: 2", b"Content-Length: 2, 2"),
@@ -79,11 +79,3 @@ def test_what_is_left_to_the_parser(posts: Posts, former: bytes, other: bytes) -
     assert former in USUAL
     assert posts.read(USUAL.replace(former, other)) is None
     assert posts.read(USUAL) is not None
-
-
-def test_the_headers_that_are_known_have_an_end(posts: Posts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "_MOST_HEADS", 2)
-    for number in range(10):
-        agent = b"any/%d" % number
-        assert posts.read(USUAL.replace(b"any/1.0", agent)) is not None
-        assert len(posts._heads) <= 2

@@ -8,9 +8,10 @@ nothing. Everything else goes to the server's HTTP parser and the pages, and so 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ottr.ca.authority import Clock
-from ottr.ca.plain import read_fields, read_length
+from ottr.ca.plain import LONGEST_HEAD, MOST_HEADS, read_fields, read_length
 from ottr.ca.status.cache import Entry
 from ottr.ca.status.caching import build_age_header, build_answer_headers
 from ottr.ca.status.responder import Responder
@@ -20,7 +21,6 @@ from ottr.errors import StoreError
 _REQUEST_LINE = re.compile(
     rb"(?:POST " + OCSP_PATH + rb"|GET " + OCSP_PATH + rb"/([A-Za-z0-9+/=%_-]{1,512})) HTTP/1\.1"
 )
-_MOST_HEADS, _LONGEST_HEAD = 4096, 1024
 
 Head = int | bytes | None
 """The length of the body, the request of a path, or None: not for us."""
@@ -32,13 +32,11 @@ class FastPath:
     def __init__(self, responder: Responder, clock: Clock) -> None:
         self._responder = responder
         self._clock = clock
-        self._heads: dict[bytes, Head] = {}
-        """Clients send the same headers again and again."""
 
     def answer(self, data: bytes, date: bytes) -> bytes | None:
         """A whole HTTP response to what was received; None: it is not for us. ``date``: the value of that header."""
         head, _, body = data.partition(b"\r\n\r\n")
-        judged = self._heads[head] if head in self._heads else self._judge(head)
+        judged = judge_head(head) if len(head) <= LONGEST_HEAD else None
         if judged is None:
             return None
         if isinstance(judged, bytes):
@@ -58,17 +56,10 @@ class FastPath:
         age = build_age_header(left_s).encode()
         return b"HTTP/1.1 200 OK\r\ndate: %b\r\ncache-control: %b\r\n%b" % (date, age, entry.wire)
 
-    def _judge(self, head: bytes) -> Head:
-        if len(head) > _LONGEST_HEAD:
-            return None
-        if len(self._heads) >= _MOST_HEADS:
-            self._heads.clear()
-        judged = self._heads[head] = judge_head(head)
-        return judged
 
-
+@lru_cache(MOST_HEADS)
 def judge_head(head: bytes) -> Head:
-    """Read a request's line and headers, without the empty line at their end."""
+    """Read a request's line and headers, without the empty line at their end. Clients send the same again and again."""
     line, *fields = head.split(b"\r\n")
     asked = _REQUEST_LINE.fullmatch(line)
     values = read_fields(fields, REQUEST_TYPE.encode())

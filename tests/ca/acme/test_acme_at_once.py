@@ -491,3 +491,51 @@ def test_a_long_order_goes_to_a_thread(client: Client) -> None:
 
     assert (is_quick("/new-order", 4096), is_quick("/new-order", 4097)) == (True, False)
     assert (is_quick("/order/x/finalize", 4096), is_quick("/order/x/finalize", 4097)) == (True, False)
+
+
+def test_what_takes_no_time_is_begun_by_the_event_loop(
+    client: Client, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere than in a file even reading waits, and CAA is asked for in DNS: that needs threads."""
+    read, written = b'{"payload" : ""}', b'{"payload": "e30"}'
+    quick = [
+        ("HEAD", "/new-nonce", b""),
+        ("GET", "/directory", b""),
+        ("POST", "/chall/x/dns-01", written),
+        ("POST", "/order/x", read),
+        ("POST", "/acct/x", read),
+    ]
+    slow = [("POST", "/acct/x", written), ("POST", "/new-account", written), ("POST", "/acct/x/orders", read)]
+
+    def judge(asked: list[tuple[str, str, bytes]]) -> list[bool]:
+        return [client.server.is_quick(Message(method, path, BASE, body, TYPE)) for method, path, body in asked]
+
+    assert (judge(quick), judge(slow)) == ([True] * 5, [False] * 3)
+    assert client.server.count_threads() == 2
+    assert serve(validation={"caa": True}).count_threads() > 2
+    monkeypatch.setattr(Database, "is_local", False)
+    assert not any(judge(quick))
+    assert client.server.count_threads() > 2
+
+
+def test_where_CAA_is_asked_for_a_thread_issues(serve: Serve, prove: Prove, authority: Authority) -> None:
+    """The answers of DNS are waited for, for the first certificate and for those after it."""
+    client = Client(serve(validation={"caa": True, "caa_identities": ("ca.example",)})).register()
+    authority.keyring.load(authority.active_issuer().key_id)
+    for name in ("a.lab.test", "b.lab.test"):
+        order = client.order(name)
+        prove(client, order)
+        message, begun = Hurry(client).begin(order.document["finalize"], {"csr": b64(make_csr(name))})
+        assert isinstance(begun, Later)
+        assert begun.work is None
+        assert client.server.end(message, begun).document["status"] == "valid"
+
+
+def test_who_issues_does_not_wait_for_another_process(client: Client, prove: Prove, elsewhere: Database) -> None:
+    [order], hurry = prepare(client, prove, 1), Hurry(client)
+    with elsewhere.write():
+        message, begun = hurry.begin(order.document["finalize"], {"csr": b64(make_csr("n0.lab.test"))})
+        assert isinstance(begun, Later)
+        assert begun.work is None
+        assert client.post(order.headers["Location"]).document["status"] == "ready"
+    assert client.server.end(message, begun).document["status"] == "valid"

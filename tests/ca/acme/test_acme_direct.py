@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -20,6 +22,7 @@ from ottr.ca import direct
 from ottr.ca.acme.exchange import MOST_BYTES, Later, Message, Reply
 from ottr.ca.connections import Patience, build_protocol
 from ottr.ca.direct import AcmeProtocol, add_acme
+from ottr.ca.wire import write_reply
 
 _ANSWER = b"x" * 900
 PATIENCE = Patience(headers_s=600, body_s=600)
@@ -574,13 +577,46 @@ def test_a_mistake_in_the_server_is_answered_and_written_down(
     assert path in caplog.text
 
 
-def test_where_too_many_connections_are_the_next_is_told_so(visit: Callable[..., None]) -> None:
-    async def come(place: Place) -> None:
-        reader, writer = await place.call()
-        await until(lambda: place.made)
-        place.made[0].limit_concurrency = 1
-        writer.write(ask("/quick"))
-        assert (await reader.readline()).startswith(b"HTTP/1.1 503")
-        assert place.desk.heard == []
+def test_who_hangs_up_with_requests_under_way_is_forgotten_at_once(visit: Callable[..., None]) -> None:
+    """Without a collector, which seldom comes."""
+    left = list[weakref.ref[AcmeProtocol]]()
 
-    visit(come)
+    async def hang_up(place: Place) -> None:
+        _, writer = await place.call()
+        writer.write(ask("/later") + ask("/quick"))
+        await until(lambda: place.made and place.made[0].pipeline)
+        left.append(weakref.ref(place.made[0]))
+        place.made[0].transport.abort()
+        place.made.clear()
+        place.desk.work.set_result(None)
+        place.desk.work = Future()
+        await until(lambda: left[0]() is None)
+
+    gc.disable()
+    try:
+        visit(hang_up)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("reply", "head_only", "said", "content"),
+    [
+        (Reply(204, body=b"none"), False, set[bytes](), b""),
+        (Reply(304, body=b"none"), False, set[bytes](), b""),
+        (Reply(200), False, {b"content-length: 0"}, b""),
+        (Reply(200, body=b"x"), False, {b"content-type: application/json", b"content-length: 1"}, b"x"),
+        (Reply(200, body=b"x"), True, {b"content-type: application/json", b"content-length: 1"}, b""),
+    ],
+)
+@pytest.mark.parametrize("keep", [True, False])
+def test_an_answer_says_how_long_it_is_unless_it_never_has_content(
+    reply: Reply, head_only: bool, said: set[bytes], content: bytes, keep: bool
+) -> None:
+    """RFC 9110 section 8.6: an answer of status 204 or 304 must not, or need not."""
+    raw = write_reply(reply, [(b"server", b"any")], head_only=head_only, keep=keep)
+    head, _, rest = raw.partition(b"\r\n\r\n")
+    first, *fields = head.split(b"\r\n")
+    assert first.startswith(b"HTTP/1.1 %d " % reply.status)
+    assert set(fields) == {b"server: any"} | said | (set() if keep else {b"connection: close"})
+    assert rest == content

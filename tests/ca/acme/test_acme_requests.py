@@ -12,10 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ottr.ca.acme.exchange import Message, Reply
+from ottr.ca.acme.exchange import MOST_BYTES, Message, Reply
 from ottr.ca.acme.nonces import LIFETIME_S, Nonces
 from ottr.ca.acme.server import AcmeServer
+from ottr.ca.jose import decode, encode
 from tests.ca.acme.client import BASE, Client, b64, b64_json, make_key, sign, write_jwk, write_jws
+from tests.ca.acme.conftest import Serve
 from tests.ca.conftest import MovableClock
 
 ACCOUNT = "/new-account"
@@ -26,7 +28,9 @@ def kind(reply: Reply) -> tuple[int, str]:
 
 
 def test_the_directory_names_every_resource(server: AcmeServer) -> None:
-    directory = server.handle(Message("GET", "/directory", BASE)).document
+    reply = server.handle(Message("GET", "/directory", BASE))
+    assert reply.status == 200
+    directory = reply.document
     assert {name: url.removeprefix(BASE) for name, url in directory.items() if name != "meta"} == {
         "newNonce": "/new-nonce",
         "newAccount": "/new-account",
@@ -36,6 +40,13 @@ def test_the_directory_names_every_resource(server: AcmeServer) -> None:
         "renewalInfo": "/renewal-info",
     }
     assert directory["meta"]["profiles"] == {"server": "TLS servers"}
+
+
+@pytest.mark.parametrize("base", [BASE, "https://other.test/acme"])
+def test_where_the_address_is_configured_it_is_the_one_that_counts(serve: Serve, base: str) -> None:
+    reply = serve(url="https://other.test/acme").handle(Message("GET", "/directory", base))
+    assert reply.document["newOrder"] == "https://other.test/acme/new-order"
+    assert reply.links == ('<https://other.test/acme/directory>;rel="index"',)
 
 
 def test_nonces_come_with_head_get_and_every_answer_to_a_post(server: AcmeServer) -> None:
@@ -152,7 +163,8 @@ def test_the_type_is_jose_json(server: AcmeServer, content_type: str) -> None:
 
 
 def test_a_body_is_not_endless(server: AcmeServer) -> None:
-    assert kind(Client(server).send(ACCOUNT, b" " * 200_000)) == (413, "malformed")
+    assert kind(Client(server).send(ACCOUNT, b" " * (MOST_BYTES + 1))) == (413, "malformed")
+    assert kind(Client(server).send(ACCOUNT, b" " * MOST_BYTES)) == (400, "malformed")
 
 
 @pytest.mark.parametrize("path", ["/order/1", "/acct/1", "/authz/1", "/chall/1/dns-01", "/cert/a/b", "/new-order"])
@@ -278,3 +290,29 @@ def test_a_signature_over_other_bytes_does_not_count(server: AcmeServer) -> None
     protected, payload = b64_json(client.header(BASE + ACCOUNT)), b64_json({})
     jws = {"protected": protected, "payload": payload, "signature": sign(other, f"{protected}.{payload}")}
     assert kind(client.send(ACCOUNT, jws)) == (400, "malformed")
+
+
+@pytest.mark.parametrize("path", ["/new-order", "/key-change", "/acct/1", "/order/1", "/authz/1", "/chall/1/dns-01"])
+def test_who_carries_a_key_where_an_account_must_sign_is_refused(server: AcmeServer, path: str) -> None:
+    reply = Client(server).post(path, {})
+    assert kind(reply) == (400, "malformed")
+    assert "kid, not jwk" in reply.document["detail"]
+
+
+def test_what_goes_back_is_a_document_or_bytes() -> None:
+    assert Reply(document={"a": [1, None]}).content == b'{"a":[1,null]}'
+    assert Reply(body=b"-----BEGIN").content == b"-----BEGIN"
+
+
+def test_a_nonce_is_good_as_it_was_given_by_whom_and_for_its_time(clock: MovableClock) -> None:
+    nonces = Nonces(clock)
+    given = nonces.give()
+    raw = decode(given, "it")
+    changed = [raw[:place] + bytes((raw[place] ^ 1,)) + raw[place + 1 :] for place in range(len(raw))]
+    for other in (*changed, raw[:-1], raw + b"\0", raw[:16], b""):
+        assert nonces.read(encode(other)) is None
+    assert Nonces(clock).read(given) is None, "of another process, or the one before"
+    clock.move(seconds=LIFETIME_S)
+    assert nonces.read(given) is not None
+    clock.move(seconds=1)
+    assert nonces.read(given) is None

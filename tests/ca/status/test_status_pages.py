@@ -304,17 +304,6 @@ def test_the_short_way_is_for_whole_requests_that_have_an_answer(
     assert fast.answer(whole, b"") is None
 
 
-def test_the_short_way_remembers_a_bounded_number_of_heads(
-    status: Status, pages: StatusPages, authority: Authority, row: Certificate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ottr.ca.status.fast._MOST_HEADS", 3)
-    fast, request = FastPath(status.responder, authority.clock), build_request(authority, row)
-    post(pages, request)
-    for number in range(10):
-        assert send(fast, request, b"User-Agent: %d" % number) is not None
-        assert len(fast._heads) <= 3
-
-
 def test_the_short_way_leaves_trouble_to_the_long_one(
     status: Status, pages: StatusPages, authority: Authority, row: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
