@@ -676,3 +676,10 @@ def test_that_an_OCSP_signer_is_not_asked_about_is_no_critical_extension(authori
     """RFC 6960 section 4.2.2.2.1: who does not know it need not refuse the certificate."""
     certificate = authority.load_ocsp_signer("intermediate-1").certificate
     assert not read(certificate, x509.OCSPNoCheck).critical
+
+
+def test_certificates_are_listed_in_the_order_of_their_issue_or_the_other_way(authority: Authority) -> None:
+    issued = [authority.issue(build_request("www.example.test"), SERVER).id for _ in range(3)]
+    with authority.database.read() as connection:
+        assert [row.id for row in list_certificates(connection)][-3:] == issued
+        assert [row.id for row in list_certificates(connection, newest_first=True)][:3] == issued[::-1]

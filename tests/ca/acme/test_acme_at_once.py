@@ -65,13 +65,17 @@ def test_a_question_is_one_that_others_understand() -> None:
     asked = dns.message.from_wire(write_question(NAME))
     [one] = asked.question
     assert (one.name.to_text(), one.rdtype.name, one.rdclass.name) == (f"{NAME}.", "TXT", "IN")
-    assert (asked.edns, asked.payload, bool(asked.flags & dns.flags.RD)) == (0, 1232, True)
+    assert (asked.edns, asked.payload, asked.flags) == (0, 1232, dns.flags.RD)
     assert len({write_question(NAME)[:2] for _ in range(50)}) > 40, "ids nobody can guess"
 
 
 def test_a_name_that_DNS_cannot_say() -> None:
     with pytest.raises(ValueError, match="too long"):
         write_question(".".join(["a" * 60] * 5))
+    longest = ".".join(["a" * 63] * 3 + ["a" * 61])
+    assert dns.message.from_wire(write_question(longest)).question[0].name.to_text() == f"{longest}."
+    with pytest.raises(ValueError, match="too long"):
+        write_question(f"{longest}a")
 
 
 def test_a_plain_yes_counts() -> None:
@@ -150,6 +154,14 @@ def test_a_glance_that_sees_nothing_has_an_end(monkeypatch: pytest.MonkeyPatch) 
     assert not uvloop.run(look(listens=True))
     assert not uvloop.run(look(listens=False))
     assert find_loop() is None
+
+
+def test_a_question_that_cannot_be_sent() -> None:
+    async def look() -> None:
+        with pytest.raises(OSError, match=r"denied|unreachable"):
+            Glance(asyncio.get_running_loop(), ("255.255.255.255", 53), write_question(NAME), VALUE, print)
+
+    uvloop.run(look())
 
 
 class Hurry:
@@ -290,6 +302,7 @@ def test_looks_that_end_with_the_server(client: Client, serve: Serve) -> None:
 
         uvloop.run(leave())
         [glance] = client.server._authorized._looks._glances.values()
+        assert not glance._socket.getblocking(), "a datagram that is thrown away would hold up the event loop"
         client.server.close()
         assert glance._socket.fileno() == -1
 

@@ -293,3 +293,20 @@ def test_a_file_that_is_none_any_more(tmp_path: Path) -> None:
     with database.write(wait=False):
         pass
     database.close()
+
+
+def test_what_another_part_wrote_just_before_the_server_writes_is_seen_too(
+    client: Client, authority: Authority
+) -> None:
+    """Nobody has looked in between."""
+    memory, account_id = Memory(authority.database), client.kid.rpartition("/")[2]
+    with memory.look() as rows:
+        assert rows.find_account(account_id) is not None
+    with authority.database.write() as connection:
+        connection.execute(_DEACTIVATE)
+    with authority.database.write(told=memory.tell([])) as connection:
+        connection.execute(sa.update(table).values(id=table.c.id))
+    with memory.look() as rows:
+        found = rows.find_account(account_id)
+    assert found is not None
+    assert found.status == "deactivated"
