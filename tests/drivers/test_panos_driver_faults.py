@@ -3,14 +3,28 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import json
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 
 import pytest
 
+from ottr.drivers.panos.client import Client
+from ottr.drivers.panos.configuration import Configuration
 from ottr.drivers.panos.simulator import Settings, Unconfirmed
-from ottr.errors import AuthenticationFailed, DeviceBusy, DeviceRejected, DeviceUnreachable, DriverError, KeyLost
+from ottr.errors import (
+    AuthenticationFailed,
+    DeviceBusy,
+    DeviceRejected,
+    DeviceUnreachable,
+    DriverError,
+    HostKeyRefused,
+    KeyLost,
+)
 from tests.drivers import panos
 from tests.drivers.panos import make_request, run_site, wait_briefly
+from tests.drivers.panos_wire import PROFILE, Wire
+from tests.drivers.panos_wire import fingerprint as fingerprint_of
 
 CHANGES = ("request certificate generate", "export", "import", "set", "commit", "show jobs id", "show jobs all")
 
@@ -316,6 +330,197 @@ def test_connection_that_is_lost_at_any_request_of_a_change_does_not_end_it(faul
             assert not site.simulator.faults.armed(fault)
             assert site.simulator.wait_until_idle()
             assert site.simulator.served_fingerprint() == first
+
+
+QUICKEST = Settings(commit_s=0.02, restart_s=0.02, portals=("portal",))
+PORTAL = "/config/shared/ssl-tls-service-profile/entry[@name='globalprotect']"
+SYSTEM = "/config/devices/entry[@name='localhost.localdomain']/deviceconfig/system"
+PROFILE_TAG = "ssl-tls-service-profile"
+HA_STATE = "show high-availability state"
+
+
+class Colleague:
+    """Somebody else with a certificate of their own, which they bind and commit."""
+
+    def __init__(self, site):
+        self._site = site
+        self._wire = Wire(site.simulator, "alice", "alice-simulated").log_in()
+        self.leaf = self._wire.prepare("theirs")
+        self._commit()
+
+    def bind(self, name="theirs", profile=PORTAL):
+        self._wire.bind(name, profile)
+        self._commit()
+
+    def show_another_profile(self):
+        """With the certificate that the web interface had at first."""
+        self._wire.bind("management-first", PROFILE.replace("management", "another"))
+        self._wire.config("set", SYSTEM, element=f"<{PROFILE_TAG}>another</{PROFILE_TAG}>")
+        self._commit()
+
+    def _commit(self):
+        assert self._wire.finish(self._wire.commit()).find("result/job/result") == "OK"
+        assert self._site.simulator.wait_until_idle()
+
+
+@contextmanager
+def run_portal(**more):
+    with run_site(settings=replace(QUICKEST, **more)) as site:
+        site.options |= {"ssl_tls_service_profile": "globalprotect", "bind": "profile"}
+        yield site
+
+
+def stays(theirs, site):
+    """Whether theirs is served, also when somebody commits everything that is pending."""
+    site.simulator.foreign_commit()
+    assert site.simulator.wait_until_idle()
+    return site.simulator.served_fingerprint("portal") == fingerprint_of(theirs.leaf)
+
+
+def act_while_away(act, site, monkeypatch):
+    """While the driver waits for the web server, since the answer to what it asks first was lost."""
+
+    def wait(seconds):
+        if site.requests()[-1] == HA_STATE:
+            act()
+        wait_briefly(seconds)
+
+    monkeypatch.setattr(panos, "wait_briefly", wait)
+
+
+@pytest.mark.parametrize("lost", ["drop_after", "drop_before"])
+def test_what_somebody_else_binds_while_an_install_waits_is_not_taken_back(lost, monkeypatch):
+    """Whether our commit was done when its answers were lost, or not."""
+    request = make_request("ottr-abcd-2")
+    with run_portal() as site:
+        theirs = Colleague(site)
+        site.rotate("ottr-abcd-1")
+        issued = site.issue(request)
+        act_while_away(theirs.bind, site, monkeypatch)
+        with site.open() as driver:
+            before = driver.inspect()
+            site.simulator.faults.arm(lost, "commit", times=5)
+            site.simulator.faults.arm("drop_before", HA_STATE, skip=1)
+            with pytest.raises(DeviceRejected, match="theirs bound, neither ottr-abcd-1 nor ottr-abcd-2") as caught:
+                driver.install(request, issued)
+            assert "somebody else" in caught.value.hint
+            driver.rollback(request, before)
+        assert stays(theirs, site)
+
+
+def test_profile_that_somebody_else_gives_the_web_interface_meanwhile_stays(monkeypatch):
+    request = make_request()
+    with run_site(settings=QUICKEST) as site:
+        first, theirs = site.simulator.served_fingerprint(), Colleague(site)
+        issued = site.issue(request)
+        act_while_away(theirs.show_another_profile, site, monkeypatch)
+        with site.open() as driver:
+            before = driver.inspect()
+            site.simulator.faults.arm("drop_after", "commit", times=5)
+            site.simulator.faults.arm("drop_before", HA_STATE, skip=1)
+            with pytest.raises(DeviceRejected, match="another"):
+                driver.install(request, issued)
+            driver.rollback(request, before)
+            assert json.loads(driver.inspect().bound) == {"certificate": before.bound, "management": "another"}
+        assert site.simulator.wait_until_idle()
+        assert site.simulator.served_fingerprint() == first
+
+
+def test_what_another_run_of_ours_was_committing_is_not_somebody_else_s(monkeypatch):
+    """It is bound when that run's job ends, and replaced."""
+    with run_portal(commit_s=3600.0) as site:
+        monkeypatch.setattr(panos, "wait_briefly", die)
+        with pytest.raises(Killed):
+            site.rotate("ottr-abcd-1")
+        monkeypatch.setattr(panos, "wait_briefly", lambda _: site.simulator.finish_job())
+        issued = site.rotate("ottr-abcd-2")
+        assert site.simulator.wait_until_idle()
+        assert site.simulator.served_fingerprint("portal") == panos.fingerprint(issued)
+
+
+def test_what_somebody_else_binds_while_a_rollback_waits_is_not_taken_back(monkeypatch):
+    request = make_request("ottr-abcd-2")
+    with run_portal() as site:
+        theirs = Colleague(site)
+        site.rotate("ottr-abcd-1")
+        issued = site.issue(request)
+        act_while_away(theirs.bind, site, monkeypatch)
+        with site.open() as driver:
+            before = driver.inspect()
+            driver.install(request, issued)
+            site.simulator.faults.arm("drop_after", "commit", times=5)
+            site.simulator.faults.arm("drop_before", HA_STATE)
+            driver.rollback(request, before)
+        assert stays(theirs, site)
+
+
+def test_rollback_leaves_nothing_pending_that_would_take_back_what_somebody_else_has_bound(monkeypatch):
+    """They commit directly before our profile is set, and our commit never comes."""
+    request = make_request("ottr-abcd-2")
+    with run_portal() as site:
+        theirs, bind = Colleague(site), Configuration.bind
+        site.rotate("ottr-abcd-1")
+        issued = site.issue(request)
+        monkeypatch.setattr(Configuration, "bind", lambda self, label: (theirs.bind(), bind(self, label)))
+        with site.open() as driver:
+            before = driver.inspect()
+            site.simulator.faults.arm("drop_before", "commit", skip=1, times=5)  # the first one is theirs
+            with pytest.raises(DeviceRejected, match="theirs bound"):
+                driver.install(request, issued)
+            driver.rollback(request, before)
+        assert stays(theirs, site)
+
+
+@pytest.mark.parametrize("operation", [HA_STATE, "show commit-locks", "get", "import", "set", "commit"])
+def test_login_that_is_refused_for_a_moment_does_not_end_an_install(operation):
+    request = make_request()
+    with run_site(settings=QUICKEST) as site:
+        issued = site.issue(request)
+        with site.open() as driver:
+            site.simulator.faults.arm("token_expires", operation, times=2)  # the new key is refused too
+            driver.install(request, issued)
+        assert not site.simulator.faults.armed("token_expires")
+        assert site.serves(issued)
+
+
+def test_login_that_stays_refused_ends_an_install_before_anything_was_changed():
+    request = make_request()
+    with run_site(settings=QUICKEST) as site:
+        site.options["restart_timeout"] = 0.2
+        issued = site.issue(request)
+        with site.open() as driver:
+            site.simulator.faults.arm("token_expires", times=None)
+            with pytest.raises(AuthenticationFailed):
+                driver.install(request, issued)
+        assert {"import", "set", "commit"}.isdisjoint(site.requests())
+
+
+@pytest.mark.parametrize("lasts", [False, True])
+def test_certificate_of_the_web_server_that_is_another_one_is_ridden_out_unless_it_lasts(lasts, monkeypatch):
+    request = make_request()
+    with run_portal() as site:
+        theirs, upload = Colleague(site), Client.import_certificate
+        first, portal = site.simulator.served_fingerprint(), site.simulator.served_fingerprint("portal")
+        site.options["restart_timeout"] = 0.2 if lasts else 5
+        issued = site.issue(request)
+
+        def show_theirs_and_import(client, name, pem):
+            theirs.bind(profile=PROFILE)
+            upload(client, name, pem)
+
+        def wait(seconds):
+            if site.simulator.served_fingerprint() == fingerprint_of(theirs.leaf) and not lasts:
+                monkeypatch.setattr(Client, "import_certificate", upload)
+                theirs.bind("management-first", PROFILE)
+            wait_briefly(seconds)
+
+        monkeypatch.setattr(Client, "import_certificate", show_theirs_and_import)
+        monkeypatch.setattr(panos, "wait_briefly", wait)
+        with site.open() as driver, pytest.raises(HostKeyRefused) if lasts else nullcontext():
+            driver.install(request, issued)
+        assert site.simulator.wait_until_idle()
+        assert (site.simulator.served_fingerprint() == first) is not lasts
+        assert site.simulator.served_fingerprint("portal") == (portal if lasts else panos.fingerprint(issued))
 
 
 def test_device_that_is_lost_each_time_is_given_up_and_was_not_changed():

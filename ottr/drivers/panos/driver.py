@@ -20,6 +20,7 @@ from ottr.x509 import Certificate, find_certificate, parse_certificate, parse_re
 
 _log = logging.getLogger(__name__)
 _REFERENCED = "cannot be deleted because of references"
+_OVERTAKEN = "somebody else has changed the profile meanwhile; the next run tries again"
 
 
 class PanosDevice:
@@ -60,7 +61,9 @@ class PanosDevice:
         """See Driver. Imports under the key's name, binds by ``set`` and commits only what this account changed."""
         label, leaf = check_label(request.label), parse_certificate(issued.leaf_pem)
         self._wire.trust(leaf.sha256)
-        self._patience.persist(lambda: self._install(label, leaf, issued))
+        self._patience.await_own_jobs()
+        former = self._patience.ride_out(lambda: self._configuration.read_binding(running=True))
+        self._patience.persist(lambda: self._install(label, leaf, issued, former))
 
     def rollback(self, request: CertificateRequest, before: Facts) -> None:
         """See Driver. A binding that somebody else has changed meanwhile is left alone."""
@@ -97,20 +100,20 @@ class PanosDevice:
         """See Reusable: a session is a key, and a refused one is replaced."""
         return True
 
-    def _install(self, label: str, leaf: Certificate, issued: IssuedCertificate) -> None:
+    def _install(self, label: str, leaf: Certificate, issued: IssuedCertificate, former: Binding) -> None:
         self._check_active()
         self._patience.await_own_jobs()
         if not self._is_installed(label, leaf):
             self._patience.await_others(self._find_others)
             try:
-                self._bring(label, leaf, issued)
+                self._bring(label, leaf, issued, former)
             except DeviceRejected as error:
                 if self._configuration.find_certificate(label):
                     raise
                 raise KeyLost(f"{self._client.name}: {label} has gone while it was installed") from error
         self._push()
 
-    def _bring(self, label: str, leaf: Certificate, issued: IssuedCertificate) -> None:
+    def _bring(self, label: str, leaf: Certificate, issued: IssuedCertificate, former: Binding) -> None:
         """Compare, import, compare again, bind, commit, and look at what runs."""
         if not self._configuration.holds(label, leaf):
             self._check_key(label, leaf)
@@ -120,12 +123,22 @@ class PanosDevice:
                 raise DeviceRejected(f"{self._client.name} shows another certificate than the imported one as {label}")
         if self._configuration.lacks_key(label):
             raise KeyLost(f"{self._client.name}: {label} was reverted directly before the import, and has no key now")
+        self._check_binding(label, former)
         self._configuration.bind(label)
         self._commit()
         if not self._patience.ride_out(lambda: self._is_installed(label, leaf)):
+            raise DeviceRejected(f"{self._client.name} does not have {label} bound after the commit", hint=_OVERTAKEN)
+
+    def _check_binding(self, label: str, former: Binding) -> None:
+        """What somebody else has bound while we waited is not taken back.
+
+        Their full commit may have taken half of our binding along.
+        """
+        runs, own = self._configuration.read_binding(running=True), self._configuration.complete(label).management
+        if runs.certificate not in (former.certificate, label) or runs.management not in (former.management, own):
+            names = [write_bound(binding, self._options) or "nothing" for binding in (runs, former)]
             raise DeviceRejected(
-                f"{self._client.name} does not have {label} bound after the commit",
-                hint="somebody else has changed the profile meanwhile; the next run tries again",
+                f"{self._client.name} has {names[0]} bound, neither {names[1]} nor {label}", hint=_OVERTAKEN
             )
 
     def _check_key(self, label: str, leaf: Certificate) -> None:
@@ -143,7 +156,8 @@ class PanosDevice:
     def _roll_back(self, label: str, former: Binding) -> None:
         self._patience.await_own_jobs()
         if self._configuration.read_binding().certificate == label:
-            self._configuration.unbind(former)
+            runs = self._configuration.read_binding(running=True)
+            self._configuration.unbind(former if runs.certificate == label else runs)
         if self._is_bound(label):
             self._commit()
             if self._patience.ride_out(lambda: self._is_bound(label)):

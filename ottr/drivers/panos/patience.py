@@ -22,6 +22,8 @@ _TRIES = 5
 """Commits whose answers are lost, one after the other."""
 _BEGINNINGS = 3
 """Of an operation during which the web server goes away each time."""
+_AWAY = (DeviceUnreachable, AuthenticationFailed, HostKeyRefused)
+"""Around its restart the web server may show another certificate for a moment, and know no login."""
 _WEB_SERVER_HINT = (
     "if it answers to ping, its web server has not come back: over SSH or at its console, `show jobs all`, and when no "
     "commit runs `debug software restart process web-server`"
@@ -72,12 +74,11 @@ class Patience:
 
     def ride_out(self, action: Callable[[], T]) -> T:
         """Repeat an action that changes nothing while the web server is away. Raises DriverError."""
-        # After a restart it may show another certificate for a moment, and know no login.
         last: DeviceUnreachable | AuthenticationFailed | HostKeyRefused | None = None
         for _ in self._pauses(self._options.restart_timeout_s, at_once=True):
             try:
                 return action()
-            except (DeviceUnreachable, AuthenticationFailed, HostKeyRefused) as error:
+            except _AWAY as error:
                 last = error
         if isinstance(last, DeviceUnreachable):
             raise DeviceUnreachable(str(last), hint=_WEB_SERVER_HINT) from last
@@ -86,12 +87,13 @@ class Patience:
     def persist(self, action: Callable[[], None]) -> None:
         """Do what may be begun anew wherever it was cut off, and do so when the device went away. Raises DriverError.
 
-        Any commit may restart the web server: ours, that of a run that was killed, and that of somebody else.
+        Any commit may restart the web server: ours, that of a run that was killed, and that of somebody else. A login
+        that is refused and a certificate that is not trusted end it when they last for the whole patience.
         """
         for left in reversed(range(_BEGINNINGS)):
             try:
                 action()
-            except DeviceUnreachable:
+            except _AWAY:
                 self.ride_out(self._client.is_passive)  # after the last time too: a rollback finds the device back
                 if not left:
                     raise
