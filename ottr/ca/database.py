@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from ottr import sqlite
 from ottr.ca import schema
 from ottr.ca.commits import CommitCounter, find_hint
 from ottr.ca.writer import Manner, Told, Version, Writer
@@ -166,7 +167,7 @@ class Database:
         given = {"timeout": busy_timeout_s, "check_same_thread": False}
         # Without end: those at hand are not the pool's to give, and nobody would tell who waits there.
         engine = sa.create_engine(self._url, connect_args=given, max_overflow=-1)
-        event.listen(engine, "connect", _tune_sqlite)
+        event.listen(engine, "connect", lambda connection, _: sqlite.tune(connection, busy_timeout_s))
         return engine
 
     @contextmanager
@@ -269,13 +270,6 @@ def _create_postgresql(url: sa.URL) -> sa.Engine:
         raise StoreError(
             f"the CA's database needs a library that is not installed: {error}", hint="pip install 'ottr[postgresql]'"
         ) from error
-
-
-def _tune_sqlite(connection: Any, record: Any) -> None:
-    del record
-    connection.isolation_level = None  # transactions are begun by read() and write()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _driver(connection: sa.Connection) -> Any:

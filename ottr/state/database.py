@@ -16,6 +16,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from ottr import sqlite
 from ottr.errors import JournalError
 from ottr.model import Secret
 from ottr.state import schema
@@ -113,7 +114,7 @@ class Database:
             connect_args={"timeout": self._busy_timeout_s, "check_same_thread": False},
             pool_size=0,  # as many connections as threads read at once
         )
-        event.listen(engine, "connect", _tune_sqlite)
+        event.listen(engine, "connect", lambda connection, _: sqlite.tune(connection, self._busy_timeout_s))
         return engine
 
     def _prepare(self) -> None:
@@ -246,13 +247,6 @@ def _create_postgresql(url: sa.URL) -> sa.Engine:
 def _find_error(engine: sa.Engine) -> type[Exception]:
     """What the database's driver raises when it is asked past SQLAlchemy."""
     return cast(type[Exception], engine.dialect.loaded_dbapi.Error)
-
-
-def _tune_sqlite(connection: Any, record: Any) -> None:
-    del record
-    connection.isolation_level = None  # transactions are begun by us
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _first_line(error: BaseException) -> str:

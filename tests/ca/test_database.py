@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import builtins
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -325,6 +326,18 @@ def test_a_short_url_of_postgresql_and_a_library_that_is_missing(monkeypatch: py
     with pytest.raises(StoreError, match="not installed") as caught:
         Database("postgresql://ca@127.0.0.1/ca")
     assert "ottr[postgresql]" in caught.value.hint
+
+
+def test_who_opens_a_new_file_while_another_one_begins_it_waits(tmp_path: Path) -> None:
+    """SQLite itself would not, for what must be changed then."""
+    with closing(sqlite3.connect(tmp_path / "ca.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked"):
+            Database(sqlite_url(tmp_path / "ca.db"), 0.05)
+        later = threading.Timer(0.2, other.execute, ["ROLLBACK"])
+        later.start()
+        Database(sqlite_url(tmp_path / "ca.db")).close()
+        later.join()
 
 
 def test_a_database_that_is_locked(tmp_path: Path) -> None:
