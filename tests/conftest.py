@@ -15,6 +15,8 @@ from ottr.lab.bind import Bind
 from ottr.lab.network import Network, claim_network
 from ottr.lab.pebble import Pebble
 
+_MANY_FILES = 200
+
 # A machine that is busy is no reason to fail.
 settings.register_profile("ottr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ottr")
@@ -33,6 +35,12 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+def pytest_runtest_teardown() -> None:
+    """The collector, which comes seldom, closes files that a test has left; there may be 1024 of them."""
+    if sum(1 for _ in Path("/proc/self/fd").iterdir()) > _MANY_FILES:
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

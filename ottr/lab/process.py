@@ -137,11 +137,14 @@ class Process:
             self._child.send_signal(self._stop_signal)
 
     def kill(self) -> None:
-        """End it the hard way, as a power cut would."""
+        """End it the hard way, as a power cut would: it and its workers have ended then, and listen no more."""
         child, self._child = self._child, None
         if child is not None:
+            others = [one for one in _descendants(child.pid) if _find_group(one[0]) == child.pid]
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+            while any(_started(pid) == started for pid, started in others):
+                time.sleep(_POLL_S)
 
     def restart(self) -> None:
         """Stop, start and wait until the port answers again."""
@@ -220,6 +223,11 @@ def _descendants(pid: int) -> tuple[tuple[int, str], ...]:
         found += below
         queue += [child for child, _ in below]
     return tuple(found)
+
+
+def _find_group(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[2]) if fields else 0
 
 
 def _started(pid: int) -> str:

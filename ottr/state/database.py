@@ -109,12 +109,13 @@ class Database:
         if not self._sqlite:
             return _create_postgresql(self._url)
         Path(self._url.database or "").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        timeout_s = self._busy_timeout_s
         engine = sa.create_engine(
             self._url,
-            connect_args={"timeout": self._busy_timeout_s, "check_same_thread": False},
+            connect_args={"timeout": timeout_s, "check_same_thread": False},
             pool_size=0,  # as many connections as threads read at once
         )
-        event.listen(engine, "connect", lambda connection, _: sqlite.tune(connection, self._busy_timeout_s))
+        event.listen(engine, "connect", lambda connection, _: sqlite.tune(connection, timeout_s))  # not self
         return engine
 
     def _prepare(self) -> None:

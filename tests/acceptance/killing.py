@@ -136,8 +136,9 @@ def run(settings: Path, verb: Verb, log: Path, at: int = 0) -> int:
     child = os.fork()
     if child == 0:
         _in_child(settings, verb, log, at)
-    ends = os.pidfd_open(child)
-    in_time = select.select([ends], [], [], LIMIT_S)[0]
+    ends, wait = os.pidfd_open(child), select.poll()  # not select(), which knows no number above 1023
+    wait.register(ends, select.POLLIN)
+    in_time = wait.poll(LIMIT_S * 1000)
     os.close(ends)
     if not in_time:
         os.kill(child, signal.SIGKILL)

@@ -136,6 +136,13 @@ def is_served(port: int) -> bool:
         return False
 
 
+def test_who_has_gone_again_before_he_was_let_in_is_nobody(authority: Authority, loop_name: str) -> None:
+    with start(authority, loop_name, DEFAULT_PATIENCE) as server:
+        (listener,) = server.servers
+        listener._loop.call_soon_threadsafe(listener._accept)
+        assert is_served(int(listener.sockets[0].getsockname()[1]))
+
+
 def test_who_never_ends_TLS_is_not_waited_for_long(authority: Authority, loop_name: str) -> None:
     with serve(authority, loop_name, Patience(headers_s=2, body_s=600)) as port, connect(port) as plain:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
