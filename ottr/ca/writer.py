@@ -34,9 +34,9 @@ class Busy(Exception):
 class Manner:
     """How one transaction is written."""
 
-    durable: bool = True
+    durable: bool
     """The commit waits for the disk."""
-    waits: bool = True
+    waits: bool
     """For others that write."""
 
     def tune(self, busy_timeout_s: float) -> tuple[str, ...]:

@@ -328,6 +328,16 @@ def test_a_short_url_of_postgresql_and_a_library_that_is_missing(monkeypatch: py
     assert "ottr[postgresql]" in caught.value.hint
 
 
+def test_a_write_waits_for_the_disk_and_for_others_as_it_was_told_to(tmp_path: Path) -> None:
+    database, found = Database(sqlite_url(tmp_path / "ca.db"), 7), []
+    for durable, wait in ((True, True), (False, True), (True, False), (False, False), (True, True)):
+        with database.write(durable=durable, wait=wait) as connection:
+            asked = (connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "busy_timeout"))
+            found.append(tuple(asked))
+    assert found == [(2, 7000), (1, 7000), (2, 0), (1, 0), (2, 7000)]
+    database.close()
+
+
 def test_who_opens_a_new_file_while_another_one_begins_it_waits(tmp_path: Path) -> None:
     """SQLite itself would not, for what must be changed then."""
     with closing(sqlite3.connect(tmp_path / "ca.db", isolation_level=None, check_same_thread=False)) as other:
