@@ -42,7 +42,7 @@ class Database:
         with self._translated():
             self._engine = self._create_engine(busy_timeout_s)
         self._writer = Writer(self._engine.connect, self._open_counter, busy_timeout_s) if self._sqlite else None
-        self._errors = (sa.exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)  # see ``statements``
+        self._errors = (sa.exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)  # see ``ottr.statement``
         try:
             self.ensure("core", schema.VERSION, schema.metadata)
         except BaseException:
@@ -278,7 +278,7 @@ def _driver(connection: sa.Connection) -> Any:
 
 
 def _end(connection: sa.Connection, how: str) -> None:
-    """Commit or roll back, whether SQLAlchemy has noticed the transaction or not (see ``statements``)."""
+    """Commit or roll back, whether SQLAlchemy has noticed the transaction or not (see ``ottr.statement``)."""
     getattr(connection if connection.in_transaction() else _driver(connection), how)()
 
 

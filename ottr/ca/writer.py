@@ -92,7 +92,7 @@ class Writer:
         """
         try:
             connection: Any = self._connection
-            # whether SQLAlchemy has noticed the transaction or not, see ``statements``
+            # whether SQLAlchemy has noticed the transaction or not, see ``ottr.statement``
             begun = connection if connection.in_transaction() else self._driver
             if not well:
                 begun.rollback()
