@@ -327,6 +327,25 @@ def test_OT_54_nginx_serves_the_answers_to_GET(served: Served, tmp_path: Path) -
         check_openssl(done.stdout + done.stderr, kind)
 
 
+_WRK = """\
+local file = io.open("{answer}", "rb")
+local answer = file:read("*a")
+function response(status, headers, body)
+    if status ~= 200 or body ~= answer then print("WRONG", status) end
+end
+"""
+
+
+def test_nginx_serves_the_answers_under_load_too(served: Served, tmp_path: Path) -> None:
+    request, script = build(served, "good"), tmp_path / "look.lua"
+    script.write_text(_WRK.format(answer=served.tree / "www" / "ocsp" / find_file(request)))
+    command = ["wrk", "-t1", "-c8", "-d1s", "-s", str(script), f"{served.ocsp_url}/{encode_path(request)}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert "WRONG" not in done.stdout
+    assert "Socket errors" not in done.stdout
+    assert int(done.stdout.partition(" requests in")[0].split()[-1]) > 0
+
+
 def test_nginx_says_what_the_signature_says(served: Served) -> None:
     with urlopen(f"{served.ocsp_url}/{quote(encode_path(build(served, 'good')), safe='')}", timeout=20) as response:
         answer = ocsp.load_der_ocsp_response(response.read())
